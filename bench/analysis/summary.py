@@ -1,0 +1,104 @@
+"""A run in numbers: what may be claimed about its latencies, throughput, errors and resources."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its interval; `low` and `high` are None where the data give no honest interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+    unit: str  # "ms", "req/s", "%", "x"
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileClaim:
+    """A quantile, or what it would take to claim it: exactly one of `estimate` and `needs` is set."""
+
+    quantile: float  # 0.99
+    estimate: Estimate | None
+    needs: int | None  # requests needed for the claim
+    has: int  # requests there are
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Times in ms."""
+
+    count: int
+    mean: Estimate | None  # None when there is not one request
+    minimum: float | None
+    maximum: float | None
+    quantiles: tuple[QuantileClaim, ...]  # P50 P90 P95 P99 P99.9
+
+    def at(self, quantile: float) -> QuantileClaim:
+        """The claim at one of the quantiles; KeyError where it was not asked for."""
+        for claim in self.quantiles:
+            if claim.quantile == quantile:
+                return claim
+        raise KeyError(quantile)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Mean and peak of one sampled metric within the window."""
+
+    device: str  # "gpu0", "host", "server", "load"
+    metric: str  # "utilization", "memory_bytes", "power_w", ...
+    mean: float
+    peak: float
+    unit: str
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason for INVALID, or a warning: what was seen, why it matters, what to do."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SloResult:
+    """One promise against what was measured; `met` is None where no claim can be made."""
+
+    name: str  # "P99 latency", "error rate"
+    limit: float
+    actual: float | None
+    unit: str
+    met: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All that is printed about a run."""
+
+    run_id: str
+    workload: str
+    target: str
+    load: str  # "4 users, closed loop" or "Poisson 20/s over 64 connections"
+    status: str  # complete, partial, running
+    reasons: tuple[Reason, ...]  # INVALID when there is one
+    warnings: tuple[Reason, ...]
+    window_s: float
+    requests: int  # measured, failed ones included
+    errors: dict[str, int]  # kind -> count, only those that happened
+    compared: int  # replies compared with the reference answers
+    throughput: Estimate  # successful requests completed a second within the window
+    latency: Distribution  # end - intended
+    service: Distribution  # end - start
+    lag: Distribution  # start - intended
+    resources: tuple[Resource, ...]
+    slo: tuple[SloResult, ...]
+
+    @property
+    def valid(self) -> bool:
+        return not self.reasons
+
+    @property
+    def error_rate(self) -> float:
+        return sum(self.errors.values()) / self.requests if self.requests else 0.0

@@ -1,0 +1,65 @@
+"""What comes with bench or lies beside the user: workload files, model sources, the cache."""
+
+import os
+from pathlib import Path
+
+from bench import workload as workloads
+from bench.errors import UsageError
+from bench.workload import Workload
+
+_PACKAGE = Path(__file__).parent
+
+
+def _bundled(name: str) -> Path:
+    """A folder or file of data: inside the wheel, or at the top of the checkout."""
+    inside = _PACKAGE / "_bundled" / name
+    return inside if inside.exists() else _PACKAGE.parent / name
+
+
+def cache_dir() -> Path:
+    """Where installed servers and built models live: $BENCH_CACHE, else the user's cache folder."""
+    if own := os.environ.get("BENCH_CACHE"):
+        return Path(own).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).absolute() / "inference-bench"
+
+
+def constraints() -> Path:
+    """The pinned versions that everything bench installs is held to."""
+    return _bundled("constraints.txt")
+
+
+def model_names() -> list[str]:
+    """The models that bench can build."""
+    return sorted(p.parent.name for p in _bundled("models").glob("*/recipe.py"))
+
+
+def model_source(name: str) -> Path:
+    """The folder models/NAME; UsageError lists what exists."""
+    if name not in model_names():
+        raise UsageError(f"model {name!r}: bench has no recipe for it; it can build: {', '.join(model_names())}")
+    return _bundled("models") / name
+
+
+def workload_names() -> dict[str, Path]:
+    """Workloads by name: the bundled ones, and over them those in ./workloads."""
+    found = {p.stem: p for p in sorted(_bundled("workloads").glob("*.toml"))}
+    return found | {p.stem: p for p in sorted(Path("workloads").glob("*.toml"))}
+
+
+def load_workload(name: str) -> Workload:
+    """The workload called `name`, or in the file `name` where it has a slash or ends in .toml; UsageError lists what exists."""
+    if "/" in name or name.endswith(".toml"):
+        path = Path(name)
+    else:
+        names = workload_names()
+        if name not in names:
+            tried = f"workloads/{name}.toml here and among the bundled ones"
+            raise UsageError(f"workload {name!r}: not found; tried {tried}; there are: {', '.join(names)}")
+        path = names[name]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UsageError(f"workload {name!r}: cannot read {path}: {reason}; there are: {', '.join(workload_names())}") from None
+    return workloads.parse(text, str(path), path.stem)

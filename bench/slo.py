@@ -1,0 +1,54 @@
+"""What is promised to the callers of a model: a latency at a quantile, and how many requests may fail."""
+
+import re
+
+import msgspec
+
+from bench import units
+
+
+class Nanoseconds(int):
+    """A duration; in files "250ms"."""
+
+
+class Quantile(float):
+    """A share of requests; in files "P99"."""
+
+
+class Share(float):
+    """A share of one; in files "1%"."""
+
+
+class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`quantile` of the latencies at most `latency_ns`, failed requests at most `error_rate`."""
+
+    latency_ns: Nanoseconds | None = msgspec.field(name="latency", default=None)
+    quantile: Quantile = Quantile(0.99)
+    error_rate: Share = Share(0.01)
+
+
+def parse_quantile(text: object) -> Quantile:
+    """`Quantile` of "P99" or "p99.9"; ValueError names what was expected."""
+    match = re.fullmatch(r"[Pp](\d{1,2}(?:\.\d+)?)", text) if isinstance(text, str) else None
+    if match is None or not 0 < float(match[1]) < 100:
+        raise ValueError(f'expected a quantile such as "P99" or "P99.9", got {text!r}')
+    return Quantile(round(float(match[1]) / 100, 8))
+
+
+def quantile_name(quantile: float) -> str:
+    """ "P99" of 0.99, "P99.9" of 0.999."""
+    return f"P{round(quantile * 100, 6):g}"
+
+
+def parse_slo(text: str) -> Slo:
+    """An `Slo` of "p99<250ms" or "p99<250ms,errors<1%"; ValueError names what was expected."""
+    fields: dict[str, object] = {}
+    for clause in text.split(","):
+        name, sign, limit = (part.strip() for part in clause.replace("<=", "<").partition("<"))
+        if not sign:
+            raise ValueError(f'expected an SLO such as "p99<250ms" or "p99<250ms,errors<1%", got {text!r}')
+        if name == "errors":
+            fields["error_rate"] = Share(units.share(limit))
+        else:
+            fields |= {"quantile": parse_quantile(name), "latency_ns": Nanoseconds(units.duration_ns(limit))}
+    return Slo(**fields)  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""The words for targets on the command line: `NAME[@VERSION][?option=value,...]` or a URL with the same options."""
+
+import re
+from dataclasses import dataclass, field, replace
+
+from bench.errors import UsageError
+
+_WORD = re.compile(
+    r"(?:(?P<scheme>[a-z][a-z0-9-]*)://(?P<place>[^?]*)|(?P<name>[a-z][a-z0-9_-]*)(?:@(?P<version>[^?]+))?)(?:\?(?P<options>.*))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A target word taken apart. `kind` is the scheme of an endpoint that runs already, or the name of a server to start."""
+
+    kind: str
+    endpoint: bool
+    place: str = ""  # "host:port", "cpu", "cuda:0"
+    version: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        head = f"{self.kind}://{self.place}" if self.endpoint else self.kind + (f"@{self.version}" if self.version else "")
+        tail = ",".join(f"{k}={v}" for k, v in self.options.items())
+        return f"{head}?{tail}" if tail else head
+
+    def without(self, *names: str) -> "Word":
+        """The same word less some options."""
+        return replace(self, options={k: v for k, v in self.options.items() if k not in names})
+
+    def address(self, default_port: int) -> tuple[str, int]:
+        """(host, port) of `place`; UsageError where it is none."""
+        host, _, port = self.place.rpartition(":") if ":" in self.place else (self.place, "", str(default_port))
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise UsageError(f"target {self}: expected {self.kind}://HOST:PORT, got {self.place!r} as host and port")
+        return host, int(port)
+
+
+def parse(text: str) -> Word:
+    """The `Word` in `text`; UsageError says what a target word looks like."""
+    match = _WORD.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"target {text!r}: expected NAME[@VERSION][?option=value,...] or SCHEME://HOST:PORT[?option=value,...]"
+        )
+    options: dict[str, str] = {}
+    for pair in filter(None, (match["options"] or "").split(",")):
+        key, sign, value = pair.partition("=")
+        if not sign or not key or not value or key in options:
+            raise UsageError(f"target {text!r}: option {pair!r}: expected option=value, each option once, separated by commas")
+        options[key] = value
+    if match["scheme"]:
+        return Word(match["scheme"], True, match["place"].rstrip("/"), options=options)
+    return Word(match["name"], False, version=match["version"] or "", options=options)
+
+
+def check_options(word: Word, known: dict[str, tuple[str, ...] | str]) -> None:
+    """Refuse options the target does not have, and values that are not among its choices (a str describes free values)."""
+    for key, value in word.options.items():
+        if key not in known:
+            raise UsageError(f"target {word}: unknown option {key!r}; {word.kind} has: {', '.join(sorted(known)) or 'none'}")
+        choices = known[key]
+        if isinstance(choices, tuple) and value not in choices:
+            raise UsageError(f"target {word}: option {key}: expected {', '.join(choices)}, got {value!r}")
+        if choices == "count" and (not value.isdigit() or int(value) < 1):
+            raise UsageError(f"target {word}: option {key}: expected a whole number above 0, got {value!r}")
