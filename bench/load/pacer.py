@@ -1,0 +1,36 @@
+"""A timerfd: wakes a thread at an absolute time of the monotonic clock."""
+
+import ctypes
+import os
+
+_CLOCK_MONOTONIC, _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 1, 0o4000, 0o2000000, 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval_s", ctypes.c_long), ("interval_ns", ctypes.c_long), ("s", ctypes.c_long), ("ns", ctypes.c_long))
+
+
+class Timer:
+    """One timer; `fd` becomes readable when it fires. (CPython has timerfd only from 3.13.)"""
+
+    def __init__(self) -> None:
+        self.fd = _libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+
+    def arm(self, t_ns: int) -> None:
+        """Fire at `t_ns`, at once where that has passed."""
+        t_ns = max(t_ns, 1)  # 0 would disarm it
+        spec = _Itimerspec(0, 0, t_ns // 10**9, t_ns % 10**9)
+        _libc.timerfd_settime(self.fd, _TFD_ABSTIME, ctypes.byref(spec), None)
+
+    def clear(self) -> None:
+        """Take note that it fired."""
+        try:
+            os.read(self.fd, 8)
+        except BlockingIOError:
+            pass
+
+    def close(self) -> None:
+        os.close(self.fd)

@@ -1,0 +1,1 @@
+"""What people and programs read of runs and comparisons: renderers return str, bytes or dict, one place elsewhere writes."""

@@ -1,0 +1,86 @@
+"""What a run says of its target, load and machine, read from dicts of any shape: missing keys are left out, never guessed."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bench.record import Run
+from bench.reports.tables import plain
+
+Facts = dict[str, str]
+
+_SERVER = (("kind", "server"), ("version", "version"), ("backend", "backend"), ("source", "source"))
+
+
+def target_name(run: Run) -> str:
+    """What people call the target: its name, else the word that was asked for, else the one that was driven."""
+    return next((plain(run.target[key]) for key in ("name", "asked", "word") if run.target.get(key)), "target")
+
+
+def settings(run: Run) -> Facts:
+    """How the target was set up, flat: server, version, its options (threads, workers, instances, ...), model."""
+    server = _table(run.target, "server")
+    facts = {label: plain(server[key]) for key, label in _SERVER if server.get(key) not in (None, "")}
+    if not server:
+        facts["server"] = "not started by bench: its settings are not known"
+    facts |= {key.replace("_", " "): value for key, value in flat(_table(server, "options"))}
+    facts |= {f"model {key}": value for key, value in flat(_table(run.target, "model"))}
+    facts |= {
+        label: plain(run.target[key]) for key, label in (("word", "driven as"), ("asked", "asked for")) if run.target.get(key)
+    }
+    return facts
+
+
+def load_settings(run: Run, load: str) -> Facts:
+    """How the target was driven; `load` is the summary's sentence for it."""
+    workload = run.workload
+    return {
+        "load": plain(load),
+        "payload": ", ".join(plain(spec) for spec in workload.input_specs()),
+        "distinct requests": str(workload.payload.distinct),
+        "seed": str(workload.seed),
+        "warm-up": f"{workload.warmup_ns / 1e9:g} s",
+        "timeout": f"{workload.timeout_ns / 1e9:g} s",
+        "compared replies": f"1 in {workload.check.every}" if workload.check.reference else "none: no reference",
+    }
+
+
+def load_report(run: Run) -> Facts:
+    """What the load process said of itself at the end."""
+    return dict(flat({key: value for key, value in run.load.items() if key != "messages"}))
+
+
+def messages(run: Run) -> Facts:
+    """The first message of each kind of error."""
+    return dict(flat(_table(run.load, "messages")))
+
+
+def environment(run: Run) -> Facts:
+    """The fingerprint of the machine, flat."""
+    return dict(flat(run.environment))
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """(path, text) of every leaf of nested dicts and lists; lists of plain values stay on one line."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from flat(inner, f"{path}.{plain(key)}" if path else plain(key))
+    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping | list | tuple) for inner in value):
+        for index, inner in enumerate(value):
+            yield from flat(inner, f"{path}[{index}]")
+    elif isinstance(value, list | tuple):
+        yield path, ", ".join(_leaf(inner) for inner in value) or "none"
+    else:
+        yield path, _leaf(value)
+
+
+def _leaf(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else plain(value)
+
+
+def _table(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    inner = holder.get(key)
+    return inner if isinstance(inner, Mapping) else {}

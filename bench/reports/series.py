@@ -1,0 +1,166 @@
+"""What a plot shows, reduced to a few thousand points whatever the run held: pure arithmetic on a run's records and samples."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.analysis.measured import measure
+from bench.record import OK, Run
+
+DOTS = 1500
+POINTS = 400
+BINS = 120
+
+
+class Curve(NamedTuple):
+    """y over x."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+class Levels(NamedTuple):
+    """The utilization of one device over time."""
+
+    label: str
+    curve: Curve
+
+
+EMPTY = Curve(np.empty(0), np.empty(0))
+
+
+def latencies(run: Run) -> Curve:
+    """(intended send in s since the window began, latency in ms) of each request that succeeded, warm-up included."""
+    good = run.records["error"] == OK
+    intended = run.records["intended_ns"][good]
+    return Curve(seconds(intended, run), (run.records["end_ns"][good] - intended) / 1e6)
+
+
+def failures(run: Run, limit: int) -> np.ndarray:
+    """When requests should have been sent that failed, in s since the window began, warm-up included; `limit` of them or so."""
+    t = seconds(run.records["intended_ns"][run.records["error"] != OK], run)
+    return t[:: max(1, len(t) // limit)]
+
+
+def measured_ms(run: Run) -> np.ndarray:
+    """The latencies that the summary is made of, in ms."""
+    return measure(run).latency_ns() / 1e6
+
+
+def cdf(values: np.ndarray, points: int = POINTS) -> Curve:
+    """(value, q): quantiles on a grid that is even in "nines", -log10(1 - q), so that the tail keeps its detail."""
+    if not len(values):
+        return EMPTY
+    nines = np.linspace(0, math.log10(max(len(values), 2)), min(points, max(len(values), 2)))
+    q = 1 - 10.0**-nines
+    return Curve(np.quantile(values, q, method="inverted_cdf"), q)
+
+
+def dots(t: np.ndarray, y: np.ndarray, limit: int = DOTS) -> Curve:
+    """At most `limit` of the points, in the order of time: an even choice of them, and the largest of each stretch."""
+    order = np.argsort(t, kind="stable")
+    t, y = t[order], y[order]
+    if len(t) <= limit:
+        return Curve(t, y)
+    starts = np.linspace(0, len(t), limit // 4 + 1).astype(np.int64)[:-1]
+    peaks = [start + int(np.argmax(y[start:stop])) for start, stop in zip(starts, [*starts[1:], len(t)], strict=True)]
+    even = np.linspace(0, len(t) - 1, limit - len(peaks)).astype(np.int64)
+    chosen = np.unique(np.concatenate([peaks, even]))
+    return Curve(t[chosen], y[chosen])
+
+
+def running_quantile(t: np.ndarray, y: np.ndarray, q: float, edges: np.ndarray, least: int = 5) -> Curve:
+    """The quantile of `y` between every two edges of time, at their middle; NaN where fewer than `least` stand behind it."""
+    bins = np.searchsorted(edges, t, side="right") - 1
+    order = np.argsort(bins, kind="stable")
+    parts = np.split(y[order], np.searchsorted(bins[order], np.arange(len(edges))))[1:-1]
+    values = np.array([np.quantile(part, q) if len(part) >= least else np.nan for part in parts])
+    return Curve((edges[:-1] + edges[1:]) / 2, values)
+
+
+def throughput(t: np.ndarray, edges: np.ndarray) -> Curve:
+    """Events a second between every two edges of time, as steps: y[i] holds from x[i] on."""
+    counts, _ = np.histogram(t, edges)
+    rate = counts / np.diff(edges)
+    return Curve(edges, np.append(rate, rate[-1:]))
+
+
+def edges(start: float, end: float, events: int, per_bin: int = 12) -> np.ndarray:
+    """Round edges of time that leave about `per_bin` events, or more, between every two."""
+    wanted = max(1, min(BINS, events // per_bin))
+    span = max(end - start, 1e-9)
+    width = _round_up(span / wanted)
+    return start + width * np.arange(max(1, math.floor(span / width + 1e-9)) + 1)
+
+
+def thinned(curve: Curve, points: int = POINTS) -> Curve:
+    """Means of neighbours, so that at most `points` are left."""
+    if len(curve.x) <= points:
+        return curve
+    size = math.ceil(len(curve.x) / points)
+    starts = np.arange(0, len(curve.x), size)
+    sizes = np.diff(np.append(starts, len(curve.x)))
+    return Curve(np.add.reduceat(curve.x, starts) / sizes, np.add.reduceat(curve.y, starts) / sizes)
+
+
+def utilization(run: Run) -> list[Levels]:
+    """Of each GPU; where none was sampled, of the CPU: the server's and the load generator's processes and the host."""
+    gpus = [d for d in run.samples.devices("utilization") if d.startswith("gpu")]
+    if gpus:
+        return [Levels(f"GPU {d[3:]}", _level(run, d, "utilization")) for d in gpus]
+    names = (("server", "server"), ("load", "load generator"), ("host", "whole machine"))
+    curves = [Levels(label, _level(run, device, "cpu_utilization")) for device, label in names]
+    return [level for level in curves if len(level.curve.x)]
+
+
+def leading_level(run: Run) -> Curve:
+    """The one level that stands for the target: the mean of the GPUs, else the server's CPU, else the host's."""
+    levels = utilization(run)
+    if not levels or not levels[0].label.startswith("GPU"):
+        return levels[0].curve if levels and levels[0].label != "load generator" else levels[-1].curve if levels else EMPTY
+    shortest = min(len(level.curve.x) for level in levels)
+    return Curve(levels[0].curve.x[:shortest], np.mean([level.curve.y[:shortest] for level in levels], axis=0))
+
+
+def within(curve: Curve, run: Run) -> Curve:
+    """What of a curve over time lies in the run's window."""
+    inside = (curve.x >= 0) & (curve.x < length_s(run))
+    return Curve(curve.x[inside], curve.y[inside])
+
+
+def seconds(t_ns: np.ndarray, run: Run) -> np.ndarray:
+    """Time since the window began, in s; negative while warming up."""
+    return np.asarray((t_ns - run.window_ns[0]) / 1e9)
+
+
+def length_s(run: Run) -> float:
+    """The length of the window in s."""
+    return max(run.window_ns[1] - run.window_ns[0], 0) / 1e9
+
+
+def in_rounds(curves: Sequence[Curve], runs: Sequence[Run], side: int) -> Curve:
+    """Curves over time, one a round, on an axis of rounds: round n fills n - 0.5 to n + 0.5, side 0 its left half, 1 its right.
+
+    Windows of different length are drawn equally long; a NaN parts every two rounds.
+    """
+    if not curves:
+        return EMPTY
+    gap = np.array([np.nan])
+    x = []
+    for n, (curve, run) in enumerate(zip(curves, runs, strict=True)):
+        left = n + 0.53 + 0.5 * side
+        x.append(np.concatenate([left + 0.44 * curve.x / max(length_s(run), 1e-9), gap]))
+    return Curve(np.concatenate(x), np.concatenate([np.concatenate([c.y, gap]) for c in curves]))
+
+
+def _level(run: Run, device: str, metric: str) -> Curve:
+    t_ns, value = run.samples.get(device, metric)
+    return thinned(Curve(seconds(t_ns, run), value))
+
+
+def _round_up(width: float) -> float:
+    """The next of 1, 2, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(width))
+    return next(power * step for step in (1, 2, 5, 10) if power * step >= width * (1 - 1e-9))

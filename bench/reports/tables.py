@@ -1,0 +1,211 @@
+"""Numbers with their units as text, and the cells, tables and pages every report is made of: the one place that rounds."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from bench.analysis.summary import Estimate, QuantileClaim
+from bench.slo import quantile_name
+
+NONE = "n/a"
+
+# "better" and "worse" colour a change, "bad" an error, "muted" what is secondary, "code" what is typed
+Tone = Literal["", "better", "worse", "bad", "muted", "code"]
+Better = Literal["lower", "higher"] | None
+
+_SUFFIX = {"ms": " ms", "req/s": "/s", "%": "%", "x": "x", "W": " W", "C": " °C", "MHz": " MHz", "s": " s"}
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+class Cell(NamedTuple):
+    """One cell of a table; `tone` says how it may be set off, never what it says."""
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells under column titles; the first column names the row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    sides: tuple[str, ...] = ()  # which side each column belongs to, "first", "second" or ""; none where there are no sides
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one run, or one side of a comparison, may be believed, and if not, why."""
+
+    name: str
+    valid: bool
+    summary: str  # what was run, in one line
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All the words and numbers of one report in the order of reading; the first table leads."""
+
+    title: str
+    verdicts: tuple[Verdict, ...]
+    lead: str
+    tables: tuple[Table, ...]
+    warnings: tuple[str, ...]
+
+
+def plain(value: object) -> str:
+    """Any text on one line, without control characters: names come from users and servers."""
+    return "".join(c if c.isprintable() else " " for c in str(value)).strip()
+
+
+def cell(value: object, tone: Tone = "") -> Cell:
+    """A cell of text that came from elsewhere."""
+    return Cell(plain(value), tone)
+
+
+def number(value: float | None, decimals: int | None = None) -> str:
+    """Three significant figures with thousands separated; `decimals` (may be negative) overrides how many are kept."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    keep = _decimals(value) if decimals is None else decimals
+    smallest = 10.0**-keep
+    if keep > 0 and 0 < abs(value) < smallest / 2:
+        return f"<{smallest:.{keep}f}"
+    return f"{round(value, keep) + 0.0:,.{max(keep, 0)}f}"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """ "203 ms", "1.21 GB", "87.3%"; "n/a" where there is no number."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    scale, suffix = _scale(value, unit)
+    return number(value / scale) + suffix
+
+
+def estimate(e: Estimate | None) -> str:
+    """ "203 [197, 211] ms", with as many digits as it takes to see the interval; "203 ms" without one."""
+    if e is None or not math.isfinite(e.value):
+        return NONE
+    scale, suffix = _scale(e.value, e.unit)
+    if e.low is None or e.high is None:
+        return number(e.value / scale) + suffix
+    value, low, high = e.value / scale, e.low / scale, e.high / scale
+    keep = _decimals_of_interval(value, low, high)
+    return f"{number(value, keep)} [{number(low, keep)}, {number(high, keep)}]{suffix}"
+
+
+def claim(c: QuantileClaim | None) -> str:
+    """The quantile with its interval, or what it takes to claim it: "n/a (needs 459 requests, has 100)"."""
+    if c is None:
+        return NONE
+    if c.estimate is None and c.needs is not None:
+        return f"{NONE} (needs {c.needs:,} requests, has {c.has:,})"
+    return estimate(c.estimate)
+
+
+def measure(value: Estimate | QuantileClaim | None) -> str:
+    """An estimate or a claim as text, with its interval."""
+    return claim(value) if isinstance(value, QuantileClaim) else estimate(value)
+
+
+def point(value: Estimate | QuantileClaim | None) -> str:
+    """The same without its interval."""
+    e = value.estimate if isinstance(value, QuantileClaim) else value
+    return NONE if e is None else amount(e.value, e.unit)
+
+
+def change(ratio: Estimate | None, better: Better = None) -> Cell:
+    """What `ratio` = new / base says in words: "3.1x lower [2.9, 3.3]", "5% higher [3, 7]", or that it shows no change."""
+    if ratio is None or not math.isfinite(ratio.value) or ratio.value <= 0:
+        return Cell("–", "muted")
+    if ratio.low is None or ratio.high is None:
+        return Cell("the same" if ratio.value == 1 else f"{_times(ratio.value)} (no interval)", "muted")
+    if ratio.low <= 1 <= ratio.high:
+        return Cell(f"no change shown [{ratio.low:.2f}x, {ratio.high:.2f}x]", "muted")
+    ends = sorted(_change(end, small=_small(ratio.value)) for end in (ratio.low, ratio.high))
+    keep = _change_decimals(_change(ratio.value, small=_small(ratio.value)), *ends)
+    tone: Tone = "" if better is None else "better" if (better == "lower") == (ratio.value < 1) else "worse"
+    return Cell(f"{_times(ratio.value, keep)} [{', '.join(_end(end, keep) for end in ends)}]", tone)
+
+
+def change_in_short(ratio: Estimate | None) -> str:
+    """The same without the interval."""
+    text = change(ratio).text
+    return text.partition(" [")[0]
+
+
+def share(value: float | None) -> str:
+    """A share of one in percent, two significant figures: "0.14%"; 0 is "0%"."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    percent = 100 * value
+    if percent == 0:
+        return "0%"
+    return "<0.001%" if 0 < percent < 0.001 else f"{round(percent, max(1 - math.floor(math.log10(abs(percent))), 0)):g}%"
+
+
+def count(n: int) -> str:
+    """ "1,234"."""
+    return f"{n:,}"
+
+
+def counted(n: int, noun: str) -> str:
+    """ "1 request", "2 requests"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def quantile(q: float) -> str:
+    """ "P99"; the name people say."""
+    return "median (P50)" if q == 0.5 else quantile_name(q)
+
+
+def _decimals(value: float) -> int:
+    """Decimals that leave three significant figures, but nothing finer than a thousandth: a microsecond, in ms."""
+    if value == 0:
+        return 0
+    return min(2 - math.floor(math.log10(abs(value))), 3)
+
+
+def _decimals_of_interval(value: float, low: float, high: float) -> int:
+    half = (high - low) / 2
+    needed = -math.floor(math.log10(half)) if half > 0 and math.isfinite(half) else -99
+    return min(max(_decimals(value), needed), 3)
+
+
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    if unit in ("bytes", "B"):
+        return next(((size, f" {name}") for name, size in _SIZES if abs(value) >= size), (1.0, " B"))
+    return 1.0, _SUFFIX.get(unit, f" {unit}" if unit else "")
+
+
+def _small(ratio: float) -> bool:
+    """Whether a change reads better in percent than in times."""
+    return 1 / 1.2 < ratio < 1.2
+
+
+def _change(ratio: float, small: bool) -> float:
+    """How far a ratio is from 1, in whichever direction: in percent, or as a factor: 4 of a quarter as of 4."""
+    if small:
+        return abs(100 * (ratio - 1))
+    if ratio <= 0:
+        return math.inf
+    return ratio if ratio >= 1 else 1 / ratio
+
+
+def _change_decimals(value: float, low: float, high: float) -> int:
+    two_figures = min(max(1 - math.floor(math.log10(value)), 0), 2) if value > 0 else 0
+    return max(two_figures, min(_decimals_of_interval(value, low, high), 2)) if high - low < value / 10 else two_figures
+
+
+def _end(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}" if math.isfinite(value) else "∞"
+
+
+def _times(ratio: float, decimals: int | None = None) -> str:
+    small = _small(ratio)
+    value = _change(ratio, small)
+    keep = _change_decimals(value, value, value) if decimals is None else decimals
+    return f"{_end(value, keep)}{'%' if small else 'x'} {'lower' if ratio < 1 else 'higher'}"

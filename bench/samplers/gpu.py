@@ -1,0 +1,134 @@
+"""NVIDIA GPUs through NVML, one device "gpuN" for each, N being NVML's index.
+
+What the numbers mean:
+- utilization: the share of the last 1/6 to 1 s (the driver's window) in which any kernel ran, in percent (nvmlUtilization_t in
+  NVML's API reference). One tiny kernel at a time makes 100; it says that the GPU was not idle, not how much of it was used.
+- memory_utilization: the share of that window in which device memory was read or written, in percent.
+- memory_bytes: allocated, and reserved by the driver.   - energy_j: a counter since the driver was loaded: take differences.
+
+Polled, rather than taken from nvmlDeviceGetSamples: the driver's buffer runs dry while a GPU is idle, its times are of a clock
+that NVML does not name, and with a tick shorter than the driver's window polling sees every window all the same.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+from bench.clock import Clock
+from bench.record import Sample
+
+Handle = Any
+Readings = tuple[tuple[str, float], ...]
+
+
+def _utilization(handle: Handle) -> Readings:
+    rates = pynvml.nvmlDeviceGetUtilizationRates(handle)
+    return ("utilization", rates.gpu), ("memory_utilization", rates.memory)
+
+
+def _memory(handle: Handle) -> Readings:
+    return (("memory_bytes", pynvml.nvmlDeviceGetMemoryInfo(handle).used),)
+
+
+def _power(handle: Handle) -> Readings:
+    return (("power_w", pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3),)
+
+
+def _sm_clock(handle: Handle) -> Readings:
+    return (("sm_clock_mhz", pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),)
+
+
+def _temperature(handle: Handle) -> Readings:
+    return (("temperature_c", pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),)
+
+
+def _energy(handle: Handle) -> Readings:
+    return (("energy_j", pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3),)
+
+
+CALLS: dict[str, Callable[[Handle], Readings]] = {
+    "utilization": _utilization,
+    "memory_bytes": _memory,
+    "power_w": _power,
+    "sm_clock_mhz": _sm_clock,
+    "temperature_c": _temperature,
+    "energy_j": _energy,
+}
+
+# this machine has no NVIDIA GPU to speak of, which is no fault
+NO_GPU = (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+# this GPU, or the driver, will never answer this call
+NEVER = (
+    pynvml.NVML_ERROR_NOT_SUPPORTED,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    pynvml.NVML_ERROR_NO_PERMISSION,
+    pynvml.NVML_ERROR_INVALID_ARGUMENT,
+    pynvml.NVML_ERROR_DEPRECATED,
+)
+LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_GPU_NOT_FOUND, pynvml.NVML_ERROR_RESET_REQUIRED)
+
+
+class Gpus:
+    """All GPUs that NVML shows, also those hidden from CUDA by CUDA_VISIBLE_DEVICES: another's work on them matters too."""
+
+    name = "nvml"
+
+    def __init__(self, clock: Clock) -> None:
+        self.warnings: list[str] = []
+        self.devices: list[_Gpu] = []
+        self._clock = clock
+        try:
+            pynvml.nvmlInit()
+            for index in range(pynvml.nvmlDeviceGetCount()):
+                self._add(index)
+        except pynvml.NVMLError as error:
+            if error.value not in NO_GPU:
+                self.warnings.append(f"no GPU is sampled (NVML: {error}): nvidia-smi may say more")
+
+    def _add(self, index: int) -> None:
+        try:
+            self.devices.append(_Gpu(f"gpu{index}", pynvml.nvmlDeviceGetHandleByIndex(index)))
+        except pynvml.NVMLError as error:
+            self.warnings.append(f"gpu{index} is not sampled ({error})")
+
+    def read(self) -> list[Sample]:
+        """One sample of each metric that each GPU still gives."""
+        samples = []
+        for gpu in self.devices:
+            t_ns = self._clock.now_ns()
+            samples += [Sample(t_ns, self.name, gpu.device, metric, float(value)) for metric, value in gpu.read(self.warnings)]
+        return samples
+
+
+class _Gpu:
+    """One GPU and the calls that it answers."""
+
+    def __init__(self, device: str, handle: Handle) -> None:
+        self.device = device
+        self._handle = handle
+        self._calls = dict(CALLS)
+        self._failing: set[str] = set()
+
+    def read(self, warnings: list[str]) -> list[tuple[str, float]]:
+        """(metric, value) of each call that is answered; what is not, is said once in `warnings`."""
+        readings: list[tuple[str, float]] = []
+        for name, call in list(self._calls.items()):
+            try:
+                readings += call(self._handle)
+            except pynvml.NVMLError as error:
+                self._note(name, error, warnings)
+            if not self._calls:
+                break
+        return readings
+
+    def _note(self, name: str, error: pynvml.NVMLError, warnings: list[str]) -> None:
+        if error.value in LOST:
+            self._calls.clear()
+            warnings.append(f"{self.device} was lost while sampled ({error}): its series end here")
+        elif error.value in NEVER:
+            del self._calls[name]
+            warnings.append(f"{self.device} does not give {name} ({error}): it is left out")
+        elif name not in self._failing:
+            self._failing.add(name)
+            warnings.append(f"{self.device} failed to give {name} ({error}): samples of it are missing")

@@ -1,0 +1,37 @@
+"""What every server that bench starts is to its user."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server is and how it was set up: what a fair comparison has to show of both sides."""
+
+    kind: str  # "triton", "flask"
+    version: str
+    source: str  # where its program came from
+    backend: str  # what runs the model in it
+    options: dict[str, str | int] = field(default_factory=dict)
+
+
+class Server(Protocol):
+    """A server that is ready. It ends with the context manager it came from, however bench ends."""
+
+    words: dict[str, str]  # protocol -> target word: {"http": "triton-http://127.0.0.1:8000"}
+    pid: int  # root of its process tree
+    facts: ServerFacts
+    log: Path
+
+    def exited(self) -> int | None:
+        """Its exit status once it has ended (minus the signal's number where one ended it)."""
+        ...
+
+    def stop(self) -> None:
+        """End it and wait until nothing of it is left. A second call does nothing."""
+        ...
+
+    def kill(self) -> None:
+        """End its process group at once by SIGKILL, as a fault would."""
+        ...

@@ -1,0 +1,126 @@
+"""Triton in NVIDIA's image, or in another that holds a tritonserver with the ONNX Runtime backend."""
+
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import RunError, UsageError
+from bench.recipes.catalog import BuiltModel
+from bench.servers import releases, tritonserver
+from bench.servers.base import ServerFacts
+from bench.servers.launch import HOST, Ports
+from bench.servers.process import Order
+from bench.servers.tritonserver import Settings
+from bench.words import Word
+
+_REPOSITORY = "/models"
+_INSIDE: Ports = (8000, 8001, 8002)  # a container has all ports to itself
+
+
+def image(word: Word) -> str:
+    """The image that `word` asks for. A release that bench cannot install may well be an image; only its form is checked."""
+    if own := word.options.get("image"):
+        if word.version:
+            raise UsageError(f"target {word}: a version or an image, not both: the image decides what runs")
+        return own
+    release = word.version or releases.DEFAULT
+    known = [r.ngc for r in releases.RELEASES if release in (r.ngc, r.triton)]
+    tag = known[0] if known else release
+    year, _, month = tag.partition(".")
+    if not (len(year) == len(month) == 2 and (year + month).isdigit()):
+        raise UsageError(
+            f"target {word}: with via=docker a version is an NGC release such as {releases.DEFAULT}, got {release!r}"
+        )
+    return f"nvcr.io/nvidia/tritonserver:{tag}-py3"
+
+
+def prepare(image: str, model: BuiltModel, settings: Settings, say: Callable[[str], None]) -> "Container":
+    """Pull the image unless it is there; RunError where no Docker engine answers or the image cannot be had."""
+    engine = _docker(["info", "--format", "{{.ServerVersion}}"], "no Docker engine answers here")
+    try:
+        identity = _image_id(image)
+    except RunError:
+        say(f"pulling {image}: several GB the first time")
+        _docker(["pull", "--quiet", image], f"cannot pull {image}")
+        identity = _image_id(image)
+    facts = ServerFacts(
+        kind="triton",
+        version=image.rpartition(":")[2].removesuffix("-py3"),
+        source=f"image {image} {identity[:19]} (Docker {engine})",
+        backend="onnxruntime",
+        # Triton's backend optimises fully and runs operators in sequence, as `runtime.session` asks for; its threads spin,
+        # and it has no setting against that
+        options=settings.facts() | {"intra_op_num_threads": settings.threads, "inter_op_num_threads": 1, "allow_spinning": 1},
+    )
+    return Container(image, model, settings, f"bench-{secrets.token_hex(6)}", facts)
+
+
+@dataclass(frozen=True)
+class Container:
+    """See `bench.servers.launch.Plan`."""
+
+    image: str
+    model: BuiltModel
+    settings: Settings
+    name: str
+    facts: ServerFacts
+    port_count: int = 3
+
+    def order(self, ports: Ports, log: Path) -> Order:
+        folder = Path(tempfile.mkdtemp(prefix="bench-triton-"))
+        tritonserver.write_repository(folder / "models", self.model, self.settings, "onnxruntime")
+        folder.chmod(0o755)  # the container's user may be another
+        return Order(
+            argv=run_arguments(self.image, self.name, folder / "models", self.model, self.settings, ports),
+            log=str(log),
+            folders=[str(folder)],
+            # the process that is guarded is only Docker's client
+            cleanup=[["docker", "rm", "--force", self.name]],
+        )
+
+    def ready(self, ports: Ports, said: str) -> bool:
+        return tritonserver.ready(ports, self.name, self.model.name)
+
+    def words(self, ports: Ports) -> dict[str, str]:
+        return tritonserver.words(ports)
+
+    def root(self, pid: int) -> int:
+        return int(_docker(["inspect", "--format", "{{.State.Pid}}", self.name], f"container {self.name} is gone"))
+
+
+def run_arguments(image: str, name: str, repository: Path, model: BuiltModel, settings: Settings, ports: Ports) -> list[str]:
+    """The whole `docker run`: the model's file is mounted into the repository, where a link to it would lead nowhere."""
+    published = [f"--publish={HOST}:{outer}:{inner}" for outer, inner in zip(ports, _INSIDE, strict=True)]
+    return [
+        "docker",
+        "run",
+        "--rm",
+        f"--name={name}",
+        *(["--gpus=all"] if settings.gpu else []),
+        "--shm-size=1g",
+        *published,
+        f"--volume={repository}:{_REPOSITORY}:ro",
+        f"--volume={model.onnx}:{_REPOSITORY}/{model.name}/1/model.onnx:ro",
+        image,
+        "tritonserver",
+        *tritonserver.arguments(_REPOSITORY, "0.0.0.0", _INSIDE, name, settings),
+    ]
+
+
+def _image_id(image: str) -> str:
+    return _docker(["image", "inspect", "--format", "{{.Id}}", image], f"image {image} is not here")
+
+
+def _docker(arguments: list[str], problem: str) -> str:
+    """What a docker command prints; RunError tells the problem and what docker said."""
+    try:
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=3600, check=False)
+        said = (done.stderr or done.stdout).strip().splitlines()
+        if done.returncode == 0:
+            return done.stdout.strip()
+    except FileNotFoundError:
+        said = ["there is no docker command"]
+    raise RunError(f"{problem} ({said[-1] if said else 'it said nothing'}); via=wheel needs no Docker")

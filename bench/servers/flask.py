@@ -1,0 +1,152 @@
+"""`flask`: the traditional deployment, gunicorn's worker processes around the Flask application of `bench.runtime`."""
+
+import importlib.metadata
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import RunError, UsageError
+from bench.recipes.catalog import BuiltModel
+from bench.runtime.session import default_threads, session_options_facts
+from bench.servers.backend_env import onnxruntime_distribution
+from bench.servers.base import ServerFacts
+from bench.servers.driver import gpu_count
+from bench.servers.launch import HOST, Plan, Ports, ask
+from bench.servers.process import Order
+from bench.words import Word
+
+OPTIONS: dict[str, tuple[str, ...] | str] = {
+    "workers": "count",  # processes, each with a session of its own
+    "threads": "count",  # of ONNX Runtime, in each worker
+    "concurrency": "count",  # requests that a worker takes at a time (gunicorn's --threads)
+    "encoding": ("json", "base64"),
+    "port": "count",
+}
+KEEP_ALIVE_S = 75
+_MODULE = "bench.runtime.flask_app"
+_READY = "ready to serve"  # a worker writes it once its session is made; see `bench.runtime.flask_app`
+
+
+def check(word: Word) -> None:
+    """UsageError where a version is asked for: there is but the one that is installed."""
+    if word.version:
+        installed = importlib.metadata.version("flask")
+        raise UsageError(
+            f"target {word}: flask has no versions to choose from; it runs with Flask {installed} as installed here"
+        )
+
+
+def plan(word: Word, model: BuiltModel, say: Callable[[str], None]) -> Plan:
+    """How to start what `word` asks for."""
+    options = word.options
+    workers = int(options.get("workers", 1))
+    name, version = onnxruntime_distribution()
+    gpu = gpu_count() > 0
+    if gpu and name == "onnxruntime":
+        raise RunError(
+            "an NVIDIA driver answers, but ONNX Runtime is installed for the CPU: install inference-bench[cuda] for a fair "
+            "comparison, or set CUDA_VISIBLE_DEVICES to nothing to keep both sides on the CPU"
+        )
+    return Gunicorn(
+        model,
+        workers,
+        int(options.get("threads", max(1, default_threads() // workers))),
+        int(options.get("concurrency", 4)),
+        options.get("encoding", "json"),
+        gpu,
+        version,
+        secrets.token_hex(6),
+    )
+
+
+@dataclass(frozen=True)
+class Gunicorn:
+    """See `bench.servers.launch.Plan`."""
+
+    model: BuiltModel
+    workers: int
+    threads: int
+    concurrency: int
+    encoding: str
+    gpu: bool
+    onnxruntime: str
+    server_id: str
+    port_count: int = 1
+
+    @property
+    def facts(self) -> ServerFacts:
+        return ServerFacts(
+            kind="flask",
+            version=importlib.metadata.version("flask"),
+            source=f"Flask {importlib.metadata.version('flask')}, gunicorn {importlib.metadata.version('gunicorn')} (gthread)",
+            backend=f"onnxruntime {self.onnxruntime}",
+            options={
+                "device": "GPU" if self.gpu else "CPU",
+                "workers": self.workers,
+                "concurrency": self.concurrency,
+                "threads": self.threads,
+                "encoding": self.encoding,
+                "keep_alive_s": KEEP_ALIVE_S,
+            }
+            | session_options_facts(self.threads),
+        )
+
+    def order(self, ports: Ports, log: Path) -> Order:
+        folder = tempfile.mkdtemp(prefix="bench-flask-")
+        # read from the working folder; an older gunicorn, which has no such socket, passes over the name
+        Path(folder, "gunicorn.conf.py").write_text("control_socket_disable = True\n")
+        return Order(
+            argv=gunicorn_arguments(ports[0], self.workers, self.concurrency),
+            log=str(log),
+            # gunicorn's own environment variable, or a gunicorn.conf.py where bench stands, would change the server unseen
+            env={k: v for k, v in os.environ.items() if k != "GUNICORN_CMD_ARGS"} | self._configuration(),
+            cwd=folder,
+            grace_s=5.0,
+            folders=[folder],
+        )
+
+    def _configuration(self) -> dict[str, str]:
+        return {
+            "BENCH_MODEL_FILE": str(self.model.onnx),
+            "BENCH_MODEL_NAME": self.model.name,
+            "BENCH_MODEL_VERSION": "1",
+            "BENCH_THREADS": str(self.threads),
+            "BENCH_PROVIDER": "cuda" if self.gpu else "cpu",
+            "BENCH_ENCODING": self.encoding,
+            "BENCH_SERVER_ID": self.server_id,
+        }
+
+    def ready(self, ports: Ports, said: str) -> bool:
+        # /health is answered by whichever worker takes the connection: the log tells when the last one is there
+        if said.count(_READY) < self.workers:
+            return False
+        status, health = ask(ports[0], "/health")
+        return status == 200 and health.get("id") == self.server_id
+
+    def words(self, ports: Ports) -> dict[str, str]:
+        tail = "" if self.encoding == "json" else f"?encoding={self.encoding}"
+        return {"http": f"flask://{HOST}:{ports[0]}{tail}"}
+
+    def root(self, pid: int) -> int:
+        return pid
+
+
+def gunicorn_arguments(port: int, workers: int, concurrency: int) -> list[str]:
+    """The whole gunicorn command."""
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        f"--bind={HOST}:{port}",
+        "--worker-class=gthread",
+        f"--workers={workers}",
+        f"--threads={concurrency}",
+        f"--keep-alive={KEEP_ALIVE_S}",
+        "--timeout=120",
+        "--graceful-timeout=2",
+        f"{_MODULE}:create_app()",
+    ]

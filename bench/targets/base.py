@@ -1,0 +1,114 @@
+"""The two kinds of target: one whose bytes the engine moves, one that is called."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from bench.errors import RunError
+from bench.record import OK
+from bench.tensors import Tensors, TensorSpec
+from bench.wire.http1 import Reply
+from bench.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an endpoint says of itself and of the model."""
+
+    name: str  # "triton"
+    version: str
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Verdict(NamedTuple):
+    """A reply judged by status, id, model version and shape: an error code of bench.record, and what was seen."""
+
+    error: int
+    message: str
+
+
+FINE = Verdict(OK, "")
+
+
+class WireRequest(NamedTuple):
+    """One serialized request; a send overwrites 16 hex digits of `head` at `id_at` with the request's id."""
+
+    head: bytearray
+    id_at: int
+    body: bytes
+
+
+class CallReply(NamedTuple):
+    """What a call came to."""
+
+    status: int
+    verdict: Verdict
+    answer: Any  # what `outputs` makes tensors of; None after an error
+
+
+class Target(Protocol):
+    """An endpoint, its model, and what they say."""
+
+    def probe(self) -> Facts:
+        """Ask the endpoint and the model who they are; RunError when one is not there or the workload does not fit."""
+        ...
+
+    def outputs(self, answer: Any) -> Tensors:
+        """The tensors of a reply that was judged fine."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class WireTarget(Target, Protocol):
+    """A target whose requests are bytes on a socket."""
+
+    address: tuple[str, int]
+
+    def requests(self, payloads: Sequence[Tensors]) -> list[WireRequest]: ...
+
+    def judge(self, reply: Reply, request_id: bytes) -> Verdict: ...
+
+
+class CallTarget(Target, Protocol):
+    """A target that a native thread calls and waits for."""
+
+    def caller(self, payloads: Sequence[Tensors]) -> Callable[[int, int], CallReply]:
+        """A function (payload, request id) -> reply, for one thread."""
+        ...
+
+
+def request_id(number: int) -> bytes:
+    """The 16 hex digits that stand for a request on the wire."""
+    return b"%016x" % number
+
+
+def check_inputs(target: object, workload: Workload, model_inputs: Sequence[TensorSpec]) -> None:
+    """RunError that shows both sides when the workload's tensors do not fit the model's."""
+    ours = {spec.name: spec for spec in workload.input_specs()}
+    theirs = {spec.name: spec for spec in model_inputs}
+    fits = ours.keys() == theirs.keys() and all(theirs[n].fits(s.datatype, s.shape) for n, s in ours.items())
+    if not fits:
+        raise RunError(
+            f"target {target}: workload {workload.name!r} does not fit model {workload.model.name!r}: "
+            f"it sends {', '.join(map(str, ours.values()))}; the model takes {', '.join(map(str, theirs.values()))}"
+        )
+
+
+class ShapeMemo:
+    """Remembers the fixed beginnings of good replies, so that each distinct one is parsed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[Verdict, int]] = {}
+
+    def get(self, key: bytes, length: int) -> Verdict | None:
+        """The verdict on an earlier reply with this beginning and this length."""
+        known = self._known.get(key)
+        return known[0] if known is not None and known[1] == length else None
+
+    def put(self, key: bytes, length: int, verdict: Verdict) -> Verdict:
+        if len(self._known) < 256:
+            self._known[key] = (verdict, length)
+        return verdict

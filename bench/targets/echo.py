@@ -1,0 +1,52 @@
+"""A scripted endpoint without a server: it answers its inputs after a stated time, for rehearsals and tests."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import units
+from bench.errors import UsageError
+from bench.record import STATUS
+from bench.targets.base import FINE, CallReply, Facts, Verdict
+from bench.tensors import Tensors
+from bench.words import Word
+from bench.workload import Workload
+
+
+class Echo:
+    """`echo://?service=5ms,slots=2,fail=100,wrong=50`: `slots` requests at a time take `service` each; every fail-th is refused,
+    every wrong-th answered wrongly."""
+
+    OPTIONS: dict[str, tuple[str, ...] | str] = {"service": "duration", "slots": "count", "fail": "count", "wrong": "count"}
+
+    def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
+        if word.place:
+            raise UsageError(f"target {word}: expected echo:// without a host, with options such as echo://?service=5ms")
+        self._workload = workload
+        try:
+            self.service_ns = units.duration_ns(word.options.get("service", "5ms"))
+        except ValueError as error:
+            raise UsageError(f"target {word}: option service: {error}") from None
+        self.slots = int(word.options.get("slots", "1"))
+        self._fail, self._wrong = int(word.options.get("fail", "0")), int(word.options.get("wrong", "0"))
+
+    def probe(self) -> Facts:
+        specs = tuple(self._workload.input_specs())
+        return Facts("echo", "1", specs, specs)
+
+    def caller(self, payloads: Sequence[Tensors]) -> Callable[[int, int], CallReply]:
+        def call(payload: int, number: int) -> CallReply:
+            if self._fail and (number + 1) % self._fail == 0:
+                return CallReply(503, Verdict(STATUS, f"refused, as echo://?fail={self._fail} asks"), None)
+            if self._wrong and (number + 1) % self._wrong == 0:
+                return CallReply(200, FINE, {name: array + 1 for name, array in payloads[payload].items()})
+            return CallReply(200, FINE, payloads[payload])
+
+        return call
+
+    def outputs(self, answer: Any) -> Tensors:
+        tensors: Tensors = answer
+        return tensors
+
+    def close(self) -> None:
+        pass

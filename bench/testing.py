@@ -1,0 +1,102 @@
+"""Stand-ins for tests of ours and of users: a clock that moves when told to, and runs made of given latencies."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from bench.arrivals import Closed, Constant, Rate
+from bench.record import ERRORS, NOT_COMPARED, RECORD, SAME, Run, Samples
+from bench.workload import Check, DataType, Input, Model, Payload, Workload
+
+MS = 1_000_000
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock:
+    """A clock that stands still until it is moved; sleeping moves it."""
+
+    def __init__(self, now_ns: int = 0) -> None:
+        self.time_ns = now_ns
+
+    def now_ns(self) -> int:
+        return self.time_ns
+
+    def wall(self) -> datetime:
+        return START + timedelta(microseconds=self.time_ns // 1000)
+
+    def sleep_until(self, t_ns: int) -> None:
+        self.time_ns = max(self.time_ns, t_ns)
+
+    def advance(self, by_ns: int) -> None:
+        """Move on by `by_ns`."""
+        self.time_ns += by_ns
+
+
+def make_workload(every_ms: float | None = None, **changes: Any) -> Workload:
+    """A small workload: one user in a closed loop, or one send every `every_ms`; `changes` replaces its fields."""
+    fields: dict[str, Any] = {
+        "name": "made",
+        "model": Model("made"),
+        "payload": Payload({"x": Input(DataType("FP32"), (1, 4))}, distinct=4),
+        "load": Closed(1) if every_ms is None else Constant(rate_hz=Rate(1000 / every_ms)),
+        "check": Check(every=1),
+    }
+    return Workload(**(fields | changes))
+
+
+def make_run(
+    latencies_ms: Sequence[float] | np.ndarray,
+    *,
+    every_ms: float | None = None,
+    lag_ms: float | Sequence[float] = 0.0,
+    errors: Mapping[int, str] | None = None,
+    compared: int | None = None,
+    window_ms: tuple[float, float] | None = None,
+    samples: Mapping[tuple[str, str], Iterable[tuple[float, float]]] | None = None,
+    workload: Workload | None = None,
+    **fields: Any,
+) -> Run:
+    """A run whose requests took `latencies_ms`: one user's, each sent when the last reply came, or sent every `every_ms`.
+
+    Request n fails with the kind `errors`[n]; the first `compared` (all, where None) were compared with the reference. The
+    window is from 0 to the last reply where none is given. `samples` are {(device, metric): [(t_ms, value), ...]}; `fields`
+    are Run's.
+    """
+    latency_ns = np.rint(np.asarray(latencies_ms, np.float64) * MS).astype(np.int64)
+    count = len(latency_ns)
+    records = np.zeros(count, RECORD)
+    ends = np.cumsum(latency_ns)
+    intended = ends - latency_ns if every_ms is None else np.rint(np.arange(count) * every_ms * MS).astype(np.int64)
+    records["id"] = np.arange(count)
+    records["items"] = 1
+    records["intended_ns"] = intended
+    records["start_ns"] = intended + np.rint(np.asarray(lag_ms, np.float64) * MS).astype(np.int64)
+    records["end_ns"] = intended + latency_ns
+    records["check"][: count if compared is None else compared] = SAME
+    for n, kind in (errors or {}).items():
+        if kind not in ERRORS:
+            raise ValueError(f"errors[{n}]: expected one of {', '.join(ERRORS[1:])}, got {kind!r}")
+        records["error"][n] = ERRORS.index(kind)
+        records["check"][n] = NOT_COMPARED
+    records = records[np.argsort(records["end_ns"], kind="stable")]
+    last_ns = int(records["end_ns"][-1]) if count else 0
+    return Run(
+        **{"id": "made", "target": {"word": "echo://"}, "environment": {}, "events": [], "status": "complete"} | fields,
+        workload=workload or make_workload(every_ms),
+        records=records,
+        samples=_samples(samples or {}),
+        window_ns=(0, last_ns) if window_ms is None else (round(window_ms[0] * MS), round(window_ms[1] * MS)),
+    )
+
+
+def _samples(series: Mapping[tuple[str, str], Iterable[tuple[float, float]]]) -> Samples:
+    rows = sorted((round(t * MS), code, value) for code, points in enumerate(series.values()) for t, value in points)
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    return Samples(
+        np.array(columns[0], np.int64),
+        np.array(columns[1], np.int32),
+        np.array(columns[2], np.float64),
+        [("made", device, metric) for device, metric in series],
+    )

@@ -1,0 +1,1 @@
+"""Protocols as state machines: bytes in, events out; no sockets, no clocks."""

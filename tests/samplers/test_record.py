@@ -1,0 +1,117 @@
+"""Recording from the command's side: begin, end, and everything that goes wrong between."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from bench import samplers, store
+from bench.errors import RunError
+
+COMMAND = """
+import os, sys
+from pathlib import Path
+from bench import samplers
+with samplers.record(Path(sys.argv[1]), {}) as recording:
+    print(recording.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(no_nvml: None) -> None:
+    """The same on every machine, unless a test has a GPU of its own."""
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether the process ends, reaped or not, within a minute."""
+    return bool(select.select([pidfd], [], [], 60)[0])
+
+
+def test_a_recording_leaves_samples_of_the_host_and_of_the_processes_it_was_given(tmp_path: Path) -> None:
+    """The devices are called as the caller called them, and the readings are in the folder when it is over."""
+    with samplers.record(tmp_path, {"server": os.getppid(), "load": os.getpid()}, interval_ns=1_000_000) as recording:
+        assert recording.sources == ["proc"]
+    store.finish(tmp_path)
+    assert set(pq.read_table(tmp_path / "samples.parquet")["device"].to_pylist()) == {"host", "server", "load"}
+    assert recording.warnings == []
+    assert recording.cpu_s > 0
+
+
+def test_the_process_is_gone_when_the_recording_is_over(tmp_path: Path) -> None:
+    """Also when what was measured failed; its error goes on."""
+    with pytest.raises(ZeroDivisionError), samplers.record(tmp_path, {}) as recording:
+        raise ZeroDivisionError
+    with pytest.raises(ProcessLookupError):
+        os.kill(recording.pid, 0)
+
+
+def test_a_process_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    """A run without one series is better than none."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        pass
+    with samplers.record(tmp_path, {"server": gone.pid}) as recording:
+        assert recording.warnings == [f"server is not sampled: there is no process {gone.pid}"]
+
+
+def test_a_sampler_that_cannot_start_is_an_error_of_the_run_with_its_reason(tmp_path: Path) -> None:
+    """The one clear message of the process, not its exit status."""
+    reason = r"sampler process could not start: .*samples\.arrows: cannot be written: No such"
+    with pytest.raises(RunError, match=reason), samplers.record(tmp_path / "none", {}):
+        pytest.fail("the body must not run")
+
+
+def test_a_sampler_that_dies_costs_its_samples_and_not_the_run(tmp_path: Path) -> None:
+    """The measured requests are worth keeping; that samples are missing is said."""
+    with samplers.record(tmp_path, {}) as recording:
+        os.kill(recording.pid, signal.SIGKILL)
+    assert recording.warnings == [
+        "the sampler process died before the run was over (exit status -9): samples after that are missing"
+    ]
+
+
+def test_what_went_wrong_while_recording_stands_in_its_warnings(tmp_path: Path, nvml: Callable[[str], None]) -> None:
+    """A GPU that is lost in the middle is known to the command when the recording is over."""
+    nvml("nvmlDeviceGetUtilizationRates=fail:15+1")
+    with samplers.record(tmp_path, {}, interval_ns=1_000_000) as recording:
+        assert (recording.sources, recording.warnings) == (["proc", "nvml"], [])
+        stream = tmp_path / "samples.arrows"
+        begun = stream.stat().st_size
+        while stream.stat().st_size == begun and os.path.exists(f"/proc/{recording.pid}/fd/0"):
+            time.sleep(0.01)
+    assert recording.warnings == ["gpu0 was lost while sampled (GPU is lost): its series end here"]
+
+
+def test_a_sampler_does_not_outlive_a_command_that_was_killed(tmp_path: Path) -> None:
+    """kill -9 of the command closes the pipe, and nothing is left behind."""
+    with subprocess.Popen([sys.executable, "-c", COMMAND, tmp_path], stdin=-1, stdout=-1, text=True) as command:
+        assert command.stdout is not None
+        pidfd = os.pidfd_open(int(command.stdout.readline()))
+        command.kill()
+        try:
+            assert has_ended(pidfd)
+        finally:
+            os.close(pidfd)
+
+
+def test_ctrl_c_stops_the_command_and_its_sampler_in_order(tmp_path: Path) -> None:
+    """The terminal's SIGINT reaches both; the command ends the recording, and the sampler's file is whole."""
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, tmp_path], stdin=-1, stdout=-1, stderr=-1, text=True, start_new_session=True
+    ) as command:
+        assert command.stdout is not None
+        pidfd = os.pidfd_open(int(command.stdout.readline()))
+        os.killpg(command.pid, signal.SIGINT)
+        _, errors = command.communicate()
+    assert has_ended(pidfd)
+    os.close(pidfd)
+    assert errors.strip().endswith("KeyboardInterrupt")
+    store.finish(tmp_path)
+    assert pq.read_table(tmp_path / "samples.parquet").num_rows > 0

@@ -1,0 +1,114 @@
+"""HTTP/1.1 replies: any bytes in any pieces give the same reply or one named error."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.wire.http1 import ProtocolError, Reply, ReplyReader, parse_head, request_head
+
+BODIES = st.binary(max_size=200)
+
+
+def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted({c % (len(data) + 1) for c in cuts}), len(data)]
+    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+
+
+def read(reader: ReplyReader, pieces: list[bytes]) -> Reply | None:
+    replies = [reader.feed(piece) for piece in pieces]
+    assert all(r is None for r in replies[:-1])
+    return replies[-1] if replies else None
+
+
+def outcome(pieces: list[bytes]) -> list[object]:
+    """What a reader makes of the pieces and a close: its replies, or the error it stopped at."""
+    reader, seen = ReplyReader(), []
+    try:
+        seen += [reply for piece in pieces if (reply := reader.feed(piece))]
+        seen += [reply for reply in [reader.end()] if reply]
+    except ProtocolError:
+        return [*seen, "error"]
+    return seen
+
+
+@given(BODIES, st.lists(st.integers(0, 500)), st.sampled_from([b"Content-Length", b"content-length"]))
+def test_a_reply_of_stated_length_is_the_same_in_any_pieces(body, cuts, name):
+    """Segment boundaries carry no meaning."""
+    data = b"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: 7\r\n%s: %d\r\n\r\n" % (name, len(body)) + body
+    reply = read(ReplyReader(), pieces_of(data, cuts))
+    assert reply is not None
+    assert (reply.head.status, reply.body, reply.head.keep_alive) == (200, body, True)
+    assert reply.head.headers[b"inference-header-content-length"] == b"7"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=50)), st.lists(st.integers(0, 900)), st.booleans())
+def test_a_chunked_reply_is_the_join_of_its_chunks_in_any_pieces(chunks, cuts, trailers):
+    """Chunked bodies are put together whatever the segments."""
+    coded = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(c), c) for c in chunks) + b"0\r\n" + (b"X: y\r\n" if trailers else b"") + b"\r\n"
+    reply = read(ReplyReader(), pieces_of(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + coded, cuts))
+    assert reply is not None
+    assert reply.body == b"".join(chunks)
+
+
+@given(BODIES)
+def test_a_reply_without_length_ends_with_the_connection(body):
+    """HTTP/1.0 servers end a body by closing."""
+    reader = ReplyReader()
+    assert reader.feed(b"HTTP/1.0 200 OK\r\n\r\n" + body) is None
+    reply = reader.end()
+    assert reply is not None
+    assert (reply.body, reply.head.keep_alive) == (body, False)
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300)))
+def test_any_bytes_in_any_pieces_end_like_the_same_bytes_at_once(tail, cuts):
+    """Garbage is one named error or waits for more, never another exception, and never depends on the segments."""
+    for start in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
+        data = start + tail
+        assert outcome(pieces_of(data, cuts))[-1:] == outcome([data] if data else [])[-1:]
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not an HTTP/1.1 reply"),
+        (b"HTTP/1.1 two OK\r\n\r\n", "not an HTTP/1.1 reply"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "Content-Length"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc", "1 bytes after the end"),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "header line"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk size"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "another protocol"),
+    ],
+)
+def test_what_is_no_reply_is_named(data, named):
+    """The error says what was wrong."""
+    with pytest.raises(ProtocolError, match=named):
+        ReplyReader().feed(data)
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"])
+def test_a_connection_closed_within_a_reply_is_an_error(data):
+    """A reply cut short is not a short reply."""
+    reader = ReplyReader()
+    assert reader.feed(data) is None
+    with pytest.raises(ProtocolError, match="closed within a reply"):
+        reader.end()
+
+
+def test_an_interim_reply_is_skipped():
+    """100 Continue announces the reply, it is none."""
+    reply = ReplyReader().feed(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert reply is not None
+    assert reply.body == b"ok"
+
+
+def test_connection_close_is_heard():
+    """A server that closes says so, and the connection is not used again."""
+    assert not parse_head(b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0").keep_alive
+    assert parse_head(b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0").keep_alive
+
+
+def test_a_request_head_states_host_headers_and_length():
+    """The bytes that are sent, spelled out."""
+    head = request_head("/v2/models/m/infer", "127.0.0.1:8000", {"X-A": "b"}, 12)
+    assert head == b"POST /v2/models/m/infer HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nX-A: b\r\nContent-Length: 12\r\n\r\n"
