@@ -68,7 +68,7 @@ class SampleWriter:
 
     def write(self, samples: list[Sample]) -> None:
         """Append `samples`."""
-        columns = list(zip(*samples, strict=True)) or [[] for _ in _SAMPLES]
+        columns: list[Any] = list(zip(*samples, strict=True)) or [[] for _ in _SAMPLES]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, _SAMPLES, strict=True)]
         self._writer.write(pa.RecordBatch.from_arrays(arrays, schema=_SAMPLES))
 
@@ -254,8 +254,10 @@ def _read_records(folder: Path) -> np.ndarray:
 def _numbers(column: pa.Array, name: str) -> np.ndarray:
     if isinstance(column, pa.DictionaryArray):
         codes = np.array([ERRORS.index(text) for text in column.dictionary.to_pylist()], np.uint8)
-        return codes[column.indices.to_numpy(zero_copy_only=False)]
-    return column.to_numpy(zero_copy_only=False)
+        named: np.ndarray = codes[column.indices.to_numpy(zero_copy_only=False)]
+        return named
+    plain: np.ndarray = column.to_numpy(zero_copy_only=False)
+    return plain
 
 
 def _read_samples(folder: Path) -> Samples:

@@ -3,9 +3,11 @@
 The requests of a run depend on each other through the queue, so the scatter is always taken between groups, never between
 requests. `python -m bench.experiments.calibration` measures how often these intervals hold what they are meant to hold.
 
-Tried and left, for the P99 of 6 to 12 rounds: bootstraps over rounds, expanded (Hesterberg 2015) or not, which cover 26 to 91 %
-and go no higher than the largest value seen; the jackknife over rounds (55 to 95 %); t intervals over the P99 of each round,
-which is another quantity (1 to 96 %).
+Tried and left, with their coverage of the P99 of 6 or 12 rounds of 120 requests in those scenarios: the bootstrap over rounds
+(26 to 88 %), also expanded (28 to 90 %, Hesterberg 2015), which goes no higher than the largest value seen; the jackknife over
+rounds (61 to 89 %); the scatter of the rounds' own P99s about the pooled one (73 to 94 %); a t interval of the rounds' own P99s,
+which is another quantity (0 to 85 %). Within a run, blocks of 20 rather than 10 autocorrelation times, or of 10 times its upper
+limit, give fewer intervals and no truer ones.
 """
 
 import math

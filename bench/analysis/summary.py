@@ -41,7 +41,7 @@ class Summary:
     run_id: str
     workload: str
     target: str
-    load: str  # "4 users, closed loop" or "poisson 20/s over 64 connections"
+    load: str  # "4 users, closed loop" or "Poisson 20/s over 64 connections"
     status: str  # complete, partial, running
     reasons: tuple[Reason, ...]  # INVALID when there is one
     warnings: tuple[Reason, ...]
@@ -175,5 +175,4 @@ def _promised_errors(m: Measured) -> Iterator[SloResult]:
 def _load(load: Load) -> str:
     if isinstance(load, Closed):
         return f"{load.users} user{'s' if load.users > 1 else ''}, closed loop"
-    kind = type(load).__name__.lower()
-    return f"{kind} {load.rate_hz:g}/s over {load.connections} connection{'s' if load.connections > 1 else ''}"
+    return f"{type(load).__name__} {load.rate_hz:g}/s over {load.connections} connection{'s' if load.connections > 1 else ''}"

@@ -40,7 +40,7 @@ class Reference:
             limit = self._check.tolerance * float(np.max(np.abs(wanted), initial=0.0))
             if not difference <= limit:  # NaN is different
                 return DIFFERENT, (
-                    f"output {name} of request {payload} differs from the reference answer by {difference:.3g}, allowed is {limit:.3g}; "
-                    "if this server has other weights, set check.reference = false"
+                    f"output {name} of request {payload} differs from the reference answer by {difference:.3g}, "
+                    f"allowed is {limit:.3g}; if this server has other weights, set check.reference = false"
                 )
         return SAME, ""

@@ -51,7 +51,8 @@ class Engine:
     def __init__(self, target: WireTarget, requests: list[WireRequest], workload: Workload, recorder: Recorder) -> None:
         self._target, self._requests, self._workload, self._recorder = target, requests, workload, recorder
         self._closed_loop = isinstance(workload.load, Closed)
-        self._family, *_, self._address = socket.getaddrinfo(*target.address, type=socket.SOCK_STREAM)[0]
+        found = socket.getaddrinfo(*target.address, type=socket.SOCK_STREAM)[0]
+        self._family, self._address = found[0], found[4]
         self._numbers = count()
         self._orders: deque[str] = deque()
         self._wanted = 0

@@ -1,7 +1,10 @@
 """A timerfd: wakes a thread at an absolute time of the monotonic clock."""
 
+import contextlib
 import ctypes
 import os
+import select
+import time
 
 _CLOCK_MONOTONIC, _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 1, 0o4000, 0o2000000, 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,10 +30,20 @@ class Timer:
 
     def clear(self) -> None:
         """Take note that it fired."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 8)
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+def sleep_until(t_ns: int) -> None:
+    """Sleep to `t_ns` as exactly as a timerfd allows."""
+    if t_ns <= time.perf_counter_ns():
+        return
+    timer = Timer()
+    try:
+        timer.arm(t_ns)
+        select.select([timer.fd], [], [])
+    finally:
+        timer.close()

@@ -11,7 +11,7 @@ NEVER = 1 << 62
 
 @dataclass(slots=True)
 class Phases:
-    """Warm-up, then the measured window, then the end; `end_ns` of a closed loop that counts requests is set when they are done."""
+    """Warm-up, then the measured window, then the end, which a closed loop that counts requests finds when they are done."""
 
     start_ns: int
     window_ns: int  # where the window begins

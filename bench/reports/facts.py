@@ -9,6 +9,7 @@ from bench.reports.tables import plain
 Facts = dict[str, str]
 
 _SERVER = (("kind", "server"), ("version", "version"), ("backend", "backend"), ("source", "source"))
+_SHOWN = ("name", "asked", "word", "server", "model")
 
 
 def target_name(run: Run) -> str:
@@ -27,7 +28,8 @@ def settings(run: Run) -> Facts:
     facts |= {
         label: plain(run.target[key]) for key, label in (("word", "driven as"), ("asked", "asked for")) if run.target.get(key)
     }
-    return facts
+    others = {key: value for key, value in run.target.items() if key not in _SHOWN}
+    return facts | {key.replace("_", " "): value for key, value in flat(others)}
 
 
 def load_settings(run: Run, load: str) -> Facts:

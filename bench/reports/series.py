@@ -106,22 +106,23 @@ def thinned(curve: Curve, points: int = POINTS) -> Curve:
 
 
 def utilization(run: Run) -> list[Levels]:
-    """Of each GPU; where none was sampled, of the CPU: the server's and the load generator's processes and the host."""
+    """Of each GPU; where none was sampled, of the CPU: the server's and the load generator's processes and the machine."""
     gpus = [d for d in run.samples.devices("utilization") if d.startswith("gpu")]
     if gpus:
         return [Levels(f"GPU {d[3:]}", _level(run, d, "utilization")) for d in gpus]
     names = (("server", "server"), ("load", "load generator"), ("host", "whole machine"))
-    curves = [Levels(label, _level(run, device, "cpu_utilization")) for device, label in names]
-    return [level for level in curves if len(level.curve.x)]
+    levels = [Levels(label, _level(run, device, "cpu_utilization")) for device, label in names]
+    return [level for level in levels if len(level.curve.x)]
 
 
 def leading_level(run: Run) -> Curve:
-    """The one level that stands for the target: the mean of the GPUs, else the server's CPU, else the host's."""
+    """The one level that stands for the target: the mean of the GPUs, else the server's CPU, else the machine's."""
     levels = utilization(run)
-    if not levels or not levels[0].label.startswith("GPU"):
-        return levels[0].curve if levels and levels[0].label != "load generator" else levels[-1].curve if levels else EMPTY
-    shortest = min(len(level.curve.x) for level in levels)
-    return Curve(levels[0].curve.x[:shortest], np.mean([level.curve.y[:shortest] for level in levels], axis=0))
+    gpus = [level.curve for level in levels if level.label.startswith("GPU")]
+    if not gpus:
+        return next((level.curve for level in levels if level.label != "load generator"), EMPTY)
+    shortest = min(len(curve.x) for curve in gpus)
+    return Curve(gpus[0].x[:shortest], np.mean([curve.y[:shortest] for curve in gpus], axis=0))
 
 
 def within(curve: Curve, run: Run) -> Curve:

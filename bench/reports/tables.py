@@ -72,7 +72,7 @@ def number(value: float | None, decimals: int | None = None) -> str:
         return NONE
     keep = _decimals(value) if decimals is None else decimals
     smallest = 10.0**-keep
-    if keep > 0 and 0 < abs(value) < smallest / 2:
+    if keep > 0 and 0 < value < smallest / 2:
         return f"<{smallest:.{keep}f}"
     return f"{round(value, keep) + 0.0:,.{max(keep, 0)}f}"
 
@@ -125,16 +125,16 @@ def change(ratio: Estimate | None, better: Better = None) -> Cell:
         return Cell("the same" if ratio.value == 1 else f"{_times(ratio.value)} (no interval)", "muted")
     if ratio.low <= 1 <= ratio.high:
         return Cell(f"no change shown [{ratio.low:.2f}x, {ratio.high:.2f}x]", "muted")
-    ends = sorted(_change(end, small=_small(ratio.value)) for end in (ratio.low, ratio.high))
-    keep = _change_decimals(_change(ratio.value, small=_small(ratio.value)), *ends)
+    small = _small(ratio.value)
+    least, most = sorted(_change(end, small) for end in (ratio.low, ratio.high))
+    keep = _change_decimals(_change(ratio.value, small), least, most)
     tone: Tone = "" if better is None else "better" if (better == "lower") == (ratio.value < 1) else "worse"
-    return Cell(f"{_times(ratio.value, keep)} [{', '.join(_end(end, keep) for end in ends)}]", tone)
+    return Cell(f"{_times(ratio.value, keep)} [{_end(least, keep)}, {_end(most, keep)}]", tone)
 
 
 def change_in_short(ratio: Estimate | None) -> str:
     """The same without the interval."""
-    text = change(ratio).text
-    return text.partition(" [")[0]
+    return change(ratio).text.partition(" [")[0]
 
 
 def share(value: float | None) -> str:
@@ -196,8 +196,8 @@ def _change(ratio: float, small: bool) -> float:
 
 
 def _change_decimals(value: float, low: float, high: float) -> int:
-    two_figures = min(max(1 - math.floor(math.log10(value)), 0), 2) if value > 0 else 0
-    return max(two_figures, min(_decimals_of_interval(value, low, high), 2)) if high - low < value / 10 else two_figures
+    keep = min(max(1 - math.floor(math.log10(value)), 0), 2) if value > 0 else 0
+    return keep + 1 if keep < 2 and low < high and round(low, keep) == round(high, keep) else keep
 
 
 def _end(value: float, decimals: int) -> str:

@@ -24,8 +24,8 @@ class Server(Protocol):
     facts: ServerFacts
     log: Path
 
-    def exited(self) -> int | None:
-        """Its exit status once it has ended (minus the signal's number where one ended it)."""
+    def exited(self, wait_s: float = 0.0) -> int | None:
+        """Its exit status once it has ended (minus the signal's number where one ended it); waits for that at most `wait_s`."""
         ...
 
     def stop(self) -> None:

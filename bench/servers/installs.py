@@ -67,7 +67,9 @@ def _install(release: Release, say: Say) -> Path:
 
 def licence(release: Release) -> str:
     """Under which terms the user has what was installed, and where to read them."""
-    texts = sorted(path for path in folder_of(release).glob("*.dist-info/**/*") if path.name.upper().startswith("LICEN"))
+    texts = sorted(
+        path for path in folder_of(release).glob("*.dist-info/**/*") if path.is_file() and path.name.upper().startswith("LICEN")
+    )
     place = f"; text: {texts[0]}" if texts else ""
     return (
         f"licences: {_DISTRIBUTION} Apache-2.0, tritonserver BSD-3-Clause, and the NVIDIA CUDA runtime and DCGM libraries "

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -57,8 +58,8 @@ class Running:
         self.pid = plan.root(process.pid)
         self._process = process
 
-    def exited(self) -> int | None:
-        return self._process.exited()
+    def exited(self, wait_s: float = 0.0) -> int | None:
+        return self._process.exited(wait_s)
 
     def stop(self) -> None:
         self._process.stop()
@@ -70,8 +71,11 @@ class Running:
 @contextmanager
 def launch(word: Word, plan: Plan, log: Path) -> Iterator[Server]:
     """The server, ready. UsageError where the port that was asked for is taken; RunError where it does not become ready."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.touch()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    except OSError as error:
+        raise RunError(f"{word}: cannot write the server's log {log}: {error.strerror}") from None
     with ExitStack() as stack:
         for left in reversed(range(_TRIES)):
             ports = choose_ports(word, plan.port_count)
@@ -101,7 +105,9 @@ def choose_ports(word: Word, count: int) -> Ports:
             socket.create_server((HOST, port)).close()
         except OSError as error:
             also = f" (it needs {first} to {first + count - 1})" if count > 1 else ""
-            raise UsageError(f"target {word}: port {port} on {HOST} cannot be had{also}: {error.strerror}") from None
+            raise UsageError(
+                f"target {word}: port {port} on {HOST} cannot be had{also}: {os.strerror(error.errno or 0)}"
+            ) from None
     return tuple(range(first, first + count))
 
 

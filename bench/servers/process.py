@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from typing import IO, Any
 from bench.errors import RunError
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
-_TAIL_LINES = 15
+_TAIL_LINES, _HEAD_LINES, _TAIL_WIDTH = 15, 3, 240
+_NOTICE = re.compile(
+    r'\s*$|[|+]|I\d{4} |  File "|    |Traceback |During handling '
+)  # blank, of a table, "I1124 01:37:42.342460 ...", inside a traceback
 _LOST = -9  # what is said of a process whose guardian was killed: the kernel kills it then
 
 
@@ -110,7 +114,12 @@ def said(log: Path, begin: int = 0) -> str:
 
 
 def tail(log: Path, begin: int = 0) -> str:
-    """The last lines of the log, introduced, for the end of an error message."""
-    lines = [line.rstrip() for line in said(log, begin).splitlines() if line.strip()]
-    shown = lines[-_TAIL_LINES:]
-    return f"; its log ({log}) ends:\n  " + "\n  ".join(shown) if shown else f"; its log ({log}) is empty"
+    """What a log says of a failure, introduced, for the end of an error message: its first lines and its last ones.
+
+    Triton's tables and notices are left out, and where in a traceback what happened: dozens of lines of them may follow, or
+    precede, the line that matters.
+    """
+    lines = [line.rstrip()[:_TAIL_WIDTH] for line in said(log, begin).splitlines() if not _NOTICE.match(line)]
+    if len(lines) > _TAIL_LINES:
+        lines = [*lines[:_HEAD_LINES], "...", *lines[_HEAD_LINES - _TAIL_LINES :]]
+    return f"; its log ({log}) says:\n  " + "\n  ".join(lines) if lines else f"; its log ({log}) says nothing"

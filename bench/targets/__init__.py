@@ -20,7 +20,7 @@ TARGETS = {
 
 
 def open_target(word: Word, workload: Workload, onnx: Path | None = None) -> Target:
-    """The target that `word` names, for `workload`; `onnx` is the model's file, for targets in process. UsageError lists schemes."""
+    """The target that `word` names, for `workload`; `onnx` is the model's file, for targets in process. UsageError."""
     check_scheme(word)
     module, name = TARGETS[word.kind]
     kind = getattr(import_module(module), name)

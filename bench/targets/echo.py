@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench import units
 from bench.errors import UsageError
@@ -14,10 +14,17 @@ from bench.workload import Workload
 
 
 class Echo:
-    """`echo://?service=5ms,slots=2,fail=100,wrong=50`: `slots` requests at a time take `service` each; every fail-th is refused,
-    every wrong-th answered wrongly."""
+    """`echo://?service=5ms,slots=2,fail=100,wrong=50`: `slots` requests at a time take `service` each.
 
-    OPTIONS: dict[str, tuple[str, ...] | str] = {"service": "duration", "slots": "count", "fail": "count", "wrong": "count"}
+    Every fail-th request is refused, every wrong-th answered wrongly.
+    """
+
+    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {
+        "service": "duration",
+        "slots": "count",
+        "fail": "count",
+        "wrong": "count",
+    }
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         if word.place:

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _PREDICTIONS = b'"predictions"'
 class Flask:
     """A model behind `POST /predict`."""
 
-    OPTIONS: dict[str, tuple[str, ...] | str] = {"encoding": ("json", "base64")}
+    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {"encoding": ("json", "base64")}
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload

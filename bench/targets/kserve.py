@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,7 +25,7 @@ _HEADER_LENGTH = b"inference-header-content-length"
 class KServeHttp:
     """A model behind `POST /v2/models/NAME/versions/V/infer`."""
 
-    OPTIONS: dict[str, tuple[str, ...] | str] = {}
+    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {}
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
@@ -41,7 +41,8 @@ class KServeHttp:
         status, metadata = ask(self._word, self.address, f"/v2/models/{model.name}/versions/{model.version}")
         if status != 200:
             raise RunError(
-                f"target {self._word}: no model {model.name!r} version {model.version}: {error_text(metadata)}; it has: {self._served()}"
+                f"target {self._word}: no model {model.name!r} version {model.version}: {error_text(metadata)}; "
+                f"it has: {self._served()}"
             )
         inputs, outputs = _specs(metadata["inputs"]), _specs(metadata["outputs"])
         check_inputs(self._word, self._workload, inputs)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import tritonclient.grpc as client
@@ -22,7 +22,7 @@ _KINDS = {grpc.StatusCode.DEADLINE_EXCEEDED: TIMEOUT, grpc.StatusCode.UNAVAILABL
 class KServeGrpc:
     """A model behind `inference.GRPCInferenceService/ModelInfer`."""
 
-    OPTIONS: dict[str, tuple[str, ...] | str] = {}
+    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {}
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
@@ -43,7 +43,8 @@ class KServeGrpc:
             metadata = connection.get_model_metadata(model.name, model.version, client_timeout=10.0)
         except InferenceServerException as error:
             raise RunError(
-                f"target {self._word}: no model {model.name!r} version {model.version}: {_words(error)}; it has: {_served(connection)}"
+                f"target {self._word}: no model {model.name!r} version {model.version}: {_words(error)}; "
+                f"it has: {_served(connection)}"
             ) from None
         inputs, outputs = _specs(metadata.inputs), _specs(metadata.outputs)
         check_inputs(self._word, self._workload, inputs)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.errors import RunError, UsageError
 from bench.record import SHAPE, STATUS
@@ -22,7 +22,7 @@ _DATATYPES = {
 class Onnx:
     """`onnx://cpu?threads=2`: the built model in one session that all users share."""
 
-    OPTIONS: dict[str, tuple[str, ...] | str] = {"threads": "count"}
+    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {"threads": "count"}
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         if word.place != "cpu":
@@ -66,7 +66,7 @@ class Onnx:
 
 
 def _batch(tensors: Tensors) -> int:
-    return next(iter(tensors.values())).shape[0]
+    return len(next(iter(tensors.values())))
 
 
 def _specs(values: Any) -> tuple[TensorSpec, ...]:

@@ -41,7 +41,7 @@ def request_head(path: str, host: str, headers: dict[str, str], length: int, met
 
 @lru_cache(maxsize=256)
 def parse_head(head: bytes) -> Head:
-    """A reply's head without its empty line; ProtocolError where it is none. Servers repeat their heads, so most are remembered."""
+    """A reply's head without its empty line; ProtocolError where it is none. Most repeat, and are remembered."""
     first, *lines = head.split(b"\r\n")
     parts = first.split(b" ", 2)
     if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not (len(parts[1]) == 3 and parts[1].isdigit()):
@@ -78,7 +78,10 @@ class ReplyReader:
     __slots__ = ("_data", "_decoded", "_head", "_parsed")
 
     def __init__(self) -> None:
-        self._reset()
+        self._head: Head | None = None
+        self._data = bytearray()
+        self._decoded = bytearray()
+        self._parsed = 0  # how far the chunks have been decoded
 
     @property
     def idle(self) -> bool:
@@ -91,7 +94,8 @@ class ReplyReader:
             data = bytes(self._data) + piece if self._data else piece
             end = data.find(_END)
             if end < 0:
-                return self._keep_head(data)
+                self._keep_head(data)
+                return None
             head = parse_head(data[:end])
             if head.length == len(data) - end - 4 and head.status >= 200:  # nearly always: one reply in one piece
                 self._data = bytearray()
@@ -169,14 +173,8 @@ class ReplyReader:
     def _whole(self, body: bytes) -> Reply:
         assert self._head is not None
         reply = Reply(self._head, body)
-        self._reset()
+        self._head, self._data, self._decoded, self._parsed = None, bytearray(), bytearray(), 0
         return reply
-
-    def _reset(self) -> None:
-        self._head: Head | None = None
-        self._data = bytearray()
-        self._decoded = bytearray()
-        self._parsed = 0
 
 
 def _chunk_size(line: bytes) -> int:

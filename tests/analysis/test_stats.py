@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from bench.analysis import stats
 
@@ -82,6 +82,26 @@ def test_rounds_that_agree_give_the_exact_limits_of_clopper_and_pearson() -> Non
     exact = binomtest(900, 1000).proportion_ci(0.95, "exact")
     expected = (math.ceil(1000 * exact.low) - 1) // 20, (math.ceil(1000 * exact.high) - 1) // 20
     assert stats.quantile_interval(groups, np.sort(np.concatenate(groups)), 0.9) == expected == (43, 45)
+
+
+def test_rounds_that_disagree_are_worth_fewer_requests() -> None:
+    """Of 3 x 100 requests 40, 50 and 60 lie above the median: four times binomial, times (Student's 4.30 / 1.96)^2."""
+    low, high = np.arange(150), np.arange(150, 300)
+    groups = [np.concatenate(parts) for parts in zip(np.split(low, [60, 110]), np.split(high, [40, 90]), strict=True)]
+    independent = 300 / (4 * (T2 / 1.959964) ** 2)
+    limits = beta.ppf([0.025, 0.975], independent / 2 + np.array([0, 1]), independent / 2 + np.array([1, 0]))
+    assert stats.quantile_interval(groups, np.arange(300), 0.5) == tuple(np.ceil(300 * limits) - 1)
+
+
+def test_rounds_that_disagree_below_a_high_quantile_widen_its_interval() -> None:
+    """Ten requests of each round lie above the P90; that those above the P80 are in five rounds says that this is chance."""
+    rest, upper, top = np.split(np.arange(1000), [800, 900])
+    alike = [np.arange(n, 1000, 10) for n in range(10)]
+    parts = np.split(rest, np.cumsum([70] * 5 + [90] * 4))
+    uppers = [*np.split(upper, 5), *[upper[:0]] * 5]
+    unlike = [np.concatenate([parts[n], uppers[n], top[n::10]]) for n in range(10)]
+    narrow, wide = (stats.quantile_interval(groups, np.arange(1000), 0.9) for groups in (alike, unlike))
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
 
 
 def test_rounds_that_disagree_widen_the_interval() -> None:

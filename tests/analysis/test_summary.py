@@ -46,9 +46,10 @@ def test_only_requests_meant_for_the_window_are_measured() -> None:
 
 
 def test_throughput_counts_the_replies_of_the_window_whenever_they_were_sent() -> None:
-    """Replies at 10, 20, ..., 100 ms: a window of 50 to 100 has the five of 60 to 100, the last at its very end."""
-    s = summarize(make_run([10.0] * 10, window_ms=(50, 100)))
-    assert s.throughput.value == pytest.approx(5 / 0.05)
+    """Replies at 10, 20, ..., 100 ms: one at the very end of a window belongs to it, one at its very beginning does not."""
+    for window_ms, replies in (((45, 100), 6), ((50, 95), 4)):
+        s = summarize(make_run([10.0] * 10, window_ms=window_ms))
+        assert s.throughput.value == pytest.approx(replies / s.window_s)
 
 
 def test_records_out_of_order_are_put_in_the_order_of_completion() -> None:
@@ -69,7 +70,7 @@ def test_mean_and_peak_are_of_the_window() -> None:
 def test_the_mean_power_comes_from_the_energy_counter() -> None:
     """300 J in 2 s are 150 W, whatever the three samples of the power happened to see."""
     samples = {
-        ("gpu0", "power_w"): [(0, 70.0), (1000, 300.0), (2000, 80.0)],
+        ("gpu0", "power_w"): [(0, 70.0), (1000, 300.0), (2000, 90.0)],
         ("gpu0", "energy_j"): [(0, 5000.0), (1000, 5100.0), (2000, 5300.0)],
     }
     s = summarize(make_run([10.0] * 300, samples=samples))
@@ -147,8 +148,8 @@ def test_the_error_rate_is_held_to_its_promise() -> None:
     [
         (Closed(1), "1 user, closed loop"),
         (Closed(4), "4 users, closed loop"),
-        (Poisson(rate_hz=Rate(20)), "poisson 20/s over 64 connections"),
-        (Poisson(rate_hz=Rate(0.5), users=1), "poisson 0.5/s over 1 connection"),
+        (Poisson(rate_hz=Rate(20)), "Poisson 20/s over 64 connections"),
+        (Poisson(rate_hz=Rate(0.5), users=1), "Poisson 0.5/s over 1 connection"),
     ],
 )
 def test_the_load_is_said_in_words(load: Any, words: str) -> None:

@@ -120,7 +120,7 @@ def test_sends_that_waited_for_a_connection_warn_and_leave_the_run_valid() -> No
 def test_a_busy_engine_spoils_an_open_loop_and_bounds_a_closed_one() -> None:
     """1.7 s of CPU in a window of 2 s: what an open loop sends may be late, what a closed loop reaches may be its own limit."""
     busy = {"engine_cpu_s": 1.7}
-    assert reasons(open_run(load=busy)) == ["generator_saturated"]
+    assert (reasons(open_run(load=busy)), warnings(open_run(load=busy))) == (["generator_saturated"], [])
     closed = make_run([10.0] * 200, load=busy)
     assert (reasons(closed), warnings(closed)) == ([], ["generator_bound"])
     assert reasons(open_run(load={"engine_cpu_s": 1.5})) == []
@@ -158,6 +158,11 @@ def test_noise_and_a_small_change_are_no_trend() -> None:
     rng = np.random.default_rng(2)
     assert warnings(make_run(20 * rng.gamma(10, 0.1, 300))) == []
     assert warnings(make_run(np.linspace(20, 21, 300))) == []
+
+
+def test_one_stall_is_no_trend() -> None:
+    """Half a second once in the first third moves its mean, not the state of the server."""
+    assert warnings(make_run([20.0] * 30 + [500.0] * 5 + [20.0] * 265)) == []
 
 
 def test_too_few_requests_for_any_high_quantile_are_warned_of() -> None:

@@ -1,0 +1,93 @@
+"""The flags that override a workload file, and where results go."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench import arrivals, slo, units
+from bench import workload as workloads
+from bench.arrivals import Closed, Constant, Poisson
+from bench.errors import UsageError
+from bench.slo import Nanoseconds
+from bench.workload import Workload
+
+
+def _reads(function: Callable[[str], Any]) -> Callable[[str], Any]:
+    """argparse shows a type's message only when it is an ArgumentTypeError."""
+
+    def read(text: str) -> Any:
+        try:
+            return function(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def _duration(text: str) -> Nanoseconds:
+    return Nanoseconds(units.duration_ns(text))
+
+
+def add_load(parser: argparse.ArgumentParser) -> None:
+    """The flags that override what a workload file says."""
+    group = parser.add_argument_group("instead of what the workload file says")
+    count, duration = _reads(_count), _reads(_duration)
+    group.add_argument("--users", type=count, metavar="N", help="users of a closed loop; connections that carry a rate")
+    group.add_argument("--rate", type=_reads(arrivals.parse_rate), metavar="R", help='scheduled sends, such as "20/s"')
+    group.add_argument(
+        "--arrivals", choices=("closed", "constant", "poisson"), help="with --rate: poisson unless said otherwise"
+    )
+    group.add_argument("--duration", type=duration, metavar="D", help='measured time, such as "20s"')
+    group.add_argument("--requests", type=count, metavar="N", help="measure until N replies have come, instead of a duration")
+    group.add_argument("--warmup", type=duration, metavar="D", help="sent before, not measured")
+    group.add_argument("--timeout", type=duration, metavar="D", help="a reply that takes longer is an error")
+    group.add_argument("--seed", type=int, metavar="N", help="of payloads and schedules")
+    group.add_argument("--slo", type=_reads(slo.parse_slo), metavar="SLO", help='such as "p99<250ms,errors<1%%"')
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+    )
+
+
+def override(workload: Workload, args: argparse.Namespace) -> Workload:
+    """The workload as the flags want it; UsageError where they contradict each other."""
+    if args.duration and not args.requests:  # a duration given here ends a window that the file ends by a count
+        workload = msgspec.structs.replace(workload, requests=None)
+    return workloads.override(
+        workload,
+        load=_load(workload, args),
+        duration_ns=args.duration,
+        requests=args.requests,
+        warmup_ns=args.warmup,
+        timeout_ns=args.timeout,
+        seed=args.seed,
+        slo=args.slo,
+    )
+
+
+def _load(workload: Workload, args: argparse.Namespace) -> arrivals.Load | None:
+    if args.rate is None and args.users is None and args.arrivals is None:
+        return None
+    load = workload.load
+    now = "closed" if isinstance(load, Closed) else "constant" if isinstance(load, Constant) else "poisson"
+    kind = args.arrivals or ("poisson" if args.rate and now == "closed" else now)
+    if kind == "closed":
+        if args.rate:
+            raise UsageError("--rate and --arrivals closed contradict each other: a closed loop has users, not a rate")
+        return Closed(args.users or (load.users if isinstance(load, Closed) else 1))
+    rate = args.rate or (None if isinstance(load, Closed) else load.rate_hz)
+    if rate is None:
+        raise UsageError(f"--arrivals {kind} needs --rate, such as --rate 20/s")
+    users = args.users or (64 if isinstance(load, Closed) else load.users)
+    return (Constant if kind == "constant" else Poisson)(rate_hz=rate, users=users)

@@ -1,0 +1,112 @@
+"""One measured run of a workload against a target; writes results/<id>/ and prints what may be claimed."""
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench import endpoint as endpoints
+from bench import environment, errors, resources, runner, samplers, store, words
+from bench.analysis.summary import Summary, summarize
+from bench.arrivals import Closed
+from bench.clock import Clock, SystemClock
+from bench.commands import flags
+from bench.endpoint import Endpoint
+from bench.load import Load, Progress
+from bench.record import Run
+from bench.reports import data, html, text
+from bench.terminal import Terminal
+from bench.units import format_exact_duration
+from bench.workload import Workload
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workload", help="a name (see `bench workloads list`) or a path to a .toml file")
+    parser.add_argument("--target", required=True, metavar="T", help="triton[@24.07][?option=value,...], flask, or a URL: "
+                        "triton-http://HOST:PORT, triton-grpc://HOST:PORT, flask://HOST:PORT, onnx://cpu, echo://")  # fmt: skip
+    flags.add_load(parser)
+    flags.add_output(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+
+def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> int:
+    workload = flags.override(resources.load_workload(args.workload), args)
+    word = words.parse(args.target)
+    endpoints.check(word)
+    load, clock, sampler = drivers(word)
+    facts = environment.fingerprint() if sampler else {}
+    name = re.sub(r"[^a-z0-9.]+", "-", f"{workload.name}-{word.kind}-{word.version}".lower()).strip("-")
+    folder = store.create(args.output, name, clock)
+    try:
+        with endpoints.live(word, workload, folder / "server.log", say) as endpoint:
+            done = measure(workload, endpoint, folder, load, clock, sampler, facts, say)
+    finally:
+        discard_if_empty(folder)
+    summary = summarize(done)
+    (folder / "report.html").write_text(html.run_html(done, summary), encoding="utf-8")
+    out(data.to_text(data.run_json(done, summary)) if args.json else text.run_text(summary, done))
+    say(f"report: {folder / 'report.html'}")
+    return exit_code(done, summary)
+
+
+def drivers(word: words.Word) -> tuple[Load, Clock, runner.Sampler | None]:
+    """Load, clock and sampler for a target: echo:// is answered in virtual time, by nobody."""
+    if word.kind == "echo":
+        from bench.load.inline import InlineLoad
+        from bench.testing import FakeClock
+
+        clock = FakeClock()
+        return InlineLoad(clock), clock, None
+    from bench.load.process import LocustLoad
+
+    return LocustLoad(), SystemClock(), samplers.record
+
+
+def measure(
+    workload: Workload,
+    endpoint: Endpoint,
+    folder: Path,
+    load: Load,
+    clock: Clock,
+    sampler: runner.Sampler | None,
+    facts: dict[str, Any],
+    say: Terminal,
+    label: str = "",
+) -> Run:
+    """One run, with its progress shown."""
+    with say.progress(label or f"{workload.name} on {endpoint.name}") as show:
+        return runner.execute(
+            workload,
+            endpoint,
+            folder,
+            load=load,
+            clock=clock,
+            environment=facts,
+            sampler=sampler,
+            progress=lambda p: show(*_progress(workload, p)),
+        )
+
+
+def discard_if_empty(folder: Path) -> None:
+    """Remove a folder in which nothing was left."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def exit_code(done: Run, summary: Summary) -> int:
+    """0 VALID, 1 an SLO was missed, 4 INVALID, 130 interrupted."""
+    if done.status == "partial":
+        return errors.INTERRUPTED
+    if not summary.valid:
+        return errors.UNDECIDED
+    return errors.FAILED if any(result.met is False for result in summary.slo) else errors.OK
+
+
+def _progress(workload: Workload, p: Progress) -> tuple[float, str]:
+    if workload.requests is not None and isinstance(workload.load, Closed):
+        share = p.done / (workload.requests + 1)
+    else:
+        share = p.elapsed_ns / (workload.warmup_ns + workload.duration_ns)
+    failed = f", {p.errors} failed" if p.errors else ""
+    return share, f"{format_exact_duration(p.elapsed_ns // 10**9 * 10**9)}: {p.done} done{failed}"

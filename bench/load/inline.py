@@ -1,0 +1,89 @@
+"""A load in virtual time: the scripted endpoint echo:// driven by arithmetic alone, exact and at once."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from itertools import count
+
+from bench import arrivals, payloads
+from bench.arrivals import Closed
+from bench.clock import Clock
+from bench.load import Outcome, Plan, Progress
+from bench.load.answers import Reference
+from bench.load.phases import Phases
+from bench.load.recorder import Recorder
+from bench.record import ERRORS
+from bench.store import RecordWriter, write_answers
+from bench.targets.base import Facts
+from bench.targets.echo import Echo
+
+
+class InlineLoad:
+    """Users, a first-come queue of `slots` servers and a clock that is told what time it is."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    @property
+    def pid(self) -> int | None:
+        return None
+
+    def prepare(self, plan: Plan) -> Facts:
+        self._plan, self._target = plan, Echo(plan.target, plan.workload)
+        return self._target.probe()
+
+    def run(self, started: Callable[[int, int], None], progress: Callable[[Progress], None]) -> Outcome:
+        workload = self._plan.workload
+        tensors = payloads.make(workload)
+        reference = Reference(workload.check, {n: [t[n] for t in tensors] for n in tensors[0]})  # type: ignore[misc]
+        recorder = Recorder(workload, payloads.items(workload))
+        call = self._target.caller(tensors)
+        phases = Phases.of(workload, self._clock.now_ns())
+        started(phases.start_ns, phases.window_ns)
+        sent = 0
+        for number, (intended, start, end) in enumerate(self._exchanges(phases)):
+            payload = number % len(tensors)
+            status, (error, message), answer = call(payload, number)
+            recorder.add(number, payload, intended, start, end, status, error, message, answer)
+            self._clock.sleep_until(end)
+            sent += 1
+        recorder.hand_over()
+        writer = RecordWriter(self._plan.folder / "requests-0.arrows")
+        recorder.drain(self._target, reference, writer)
+        writer.close()
+        write_answers(self._plan.folder / "answers.arrow", recorder.answers)
+        progress(Progress(phases.end_ns - phases.start_ns, sent, recorder.done, recorder.errors))
+        messages = {ERRORS[code]: text for code, text in recorder.messages.items()}
+        details = {"sent": sent, "unsent": 0, "late_without_connection": self._late, "reconnects": 0, "messages": messages}
+        return Outcome((phases.window_ns, phases.end_ns), False, details)
+
+    def close(self) -> None:
+        pass
+
+    def _exchanges(self, phases: Phases) -> Iterator[tuple[int, int, int]]:
+        """(intended, start, end) of one request after another: `users` carry them, `slots` servers take `service` for each."""
+        workload, service = self._plan.workload, self._target.service_ns
+        users = [phases.start_ns] * workload.load.connections  # when each is free to send
+        slots = [phases.start_ns] * self._target.slots  # when each server is free
+        self._late = 0
+        for intended in self._intended(phases, users):
+            free = heapq.heappop(users)
+            start = max(intended, free)
+            self._late += free > intended
+            begun = max(start, heapq.heappop(slots))
+            end = begun + service
+            heapq.heappush(slots, end)
+            heapq.heappush(users, end)
+            yield intended, start, end
+            phases.replied(intended, end)
+
+    def _intended(self, phases: Phases, users: list[int]) -> Iterator[int]:
+        load = self._plan.workload.load
+        if not isinstance(load, Closed):
+            for offset in arrivals.offsets_ns(load, self._plan.workload.seed):
+                if phases.start_ns + offset >= phases.end_ns:
+                    return
+                yield phases.start_ns + offset
+        for _ in count():
+            if users[0] >= phases.end_ns:
+                return
+            yield users[0]

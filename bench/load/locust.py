@@ -1,0 +1,65 @@
+"""Locust starts, shapes and stops the users, each a seat in the process's engine; the only importer of locust and gevent."""
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+# nothing here blocks but on gevent's own calls, and the engine's threads need the real ones
+os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
+
+import gevent.event
+from locust import User, task
+from locust.env import Environment
+
+TICK_S = 0.1
+
+
+class Engine(Protocol):
+    """What Locust's side sees of an engine."""
+
+    failure: BaseException | None
+
+    @property
+    def finished(self) -> bool: ...
+    def open_seat(self) -> None: ...
+    def ready(self) -> bool: ...
+
+
+class Seating(Environment):
+    """Locust's environment, with the engine the users sit in and the end they wait for."""
+
+    engine: Engine
+    over: gevent.event.Event
+
+
+class Seat(User):
+    """A user who opens a seat in the engine and stays until the load is over."""
+
+    environment: Seating
+
+    def on_start(self) -> None:
+        self.environment.engine.open_seat()
+
+    @task
+    def stay(self) -> None:
+        self.environment.over.wait()
+
+
+def drive(engine: Engine, users: int, ready: Callable[[], None], tick: Callable[[], None]) -> None:
+    """Start `users`, call `ready` when all have their seats, then `tick` ten times a second until the engine has finished."""
+    environment = Seating(user_classes=[Seat])
+    environment.engine, environment.over = engine, gevent.event.Event()
+    runner = environment.create_local_runner()
+    runner.start(users, spawn_rate=users)
+    try:
+        while runner.user_count < users or not engine.ready():
+            if engine.failure is not None:
+                raise engine.failure
+            gevent.sleep(0.01)
+        ready()
+        while not engine.finished:
+            tick()
+            gevent.sleep(TICK_S)
+    finally:
+        environment.over.set()
+        runner.quit()

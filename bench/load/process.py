@@ -1,0 +1,127 @@
+"""The command's side of the load process: starts it, hears it, ends it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bench.errors import BenchError, RunError, UsageError
+from bench.load import Outcome, Plan, Progress
+from bench.load.worker import plan_to_json
+from bench.targets.base import Facts
+from bench.tensors import TensorSpec
+
+STOP_LIMIT_S = 15.0
+
+
+class LocustLoad:
+    """A load carried out by Locust in a process of its own."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def prepare(self, plan: Plan) -> Facts:
+        log_path = plan.folder / "load.log"
+        with log_path.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "bench.load.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+        self._log_path = log_path
+        self._send(plan_to_json(plan))
+        facts = self._expect("ready")
+        specs = {
+            key: tuple(TensorSpec(s["name"], s["datatype"], tuple(s["shape"])) for s in facts[key])
+            for key in ("inputs", "outputs")
+        }
+        return Facts(facts["name"], facts["version"], specs["inputs"], specs["outputs"], facts["details"])
+
+    def run(self, started: Callable[[int, int], None], progress: Callable[[Progress], None]) -> Outcome:
+        self._send("go")
+        try:
+            begun = self._expect("started")
+            started(begun["start_ns"], begun["window_ns"])
+            for kind, news in self._news():
+                if kind == "progress":
+                    progress(Progress(**news))
+                elif kind == "finished":
+                    return _outcome(news)
+        except KeyboardInterrupt:
+            return self._interrupt()
+        raise self._died()
+
+    def _interrupt(self) -> Outcome:
+        """The user wants to stop: what was measured is still written."""
+        self._send("stop")
+        limit = time.monotonic() + STOP_LIMIT_S
+        for kind, news in self._news():
+            if kind == "finished":
+                return _outcome(news)
+            if time.monotonic() > limit:
+                break
+        raise self._died()
+
+    def close(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()  # type: ignore[union-attr]
+        try:
+            process.wait(STOP_LIMIT_S)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
+        if not self._log_path.stat().st_size:
+            self._log_path.unlink()
+
+    def _send(self, line: str) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its last words, on stdout or in its log, say why
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def _expect(self, wanted: str) -> dict[str, Any]:
+        for kind, news in self._news():
+            if kind == wanted:
+                return news
+        raise self._died()
+
+    def _news(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            ((kind, news),) = json.loads(line).items()
+            if kind == "error":
+                raise _same_error(news)
+            yield kind, news
+
+    def _died(self) -> RunError:
+        assert self._process is not None
+        code = self._process.wait()
+        tail = "\n  ".join(self._log_path.read_text(errors="replace").splitlines()[-15:])
+        return RunError(f"the load process ended with code {code} before the run was done; its log ends:\n  {tail}")
+
+
+def _same_error(news: dict[str, Any]) -> BenchError:
+    kind = UsageError if news["exit_code"] == UsageError.exit_code else RunError
+    return kind(news["message"])
+
+
+def _outcome(news: dict[str, Any]) -> Outcome:
+    start, end = news["window_ns"]
+    return Outcome((start, end), news["interrupted"], news["details"])

@@ -1,0 +1,134 @@
+"""The engine for targets that are called: one native thread a user, and a pacer for schedules."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+
+from bench import arrivals
+from bench.arrivals import Closed
+from bench.load.pacer import sleep_until
+from bench.load.phases import Phases
+from bench.load.recorder import Recorder
+from bench.record import STATUS
+from bench.targets.base import CallReply, CallTarget
+from bench.tensors import Tensors
+from bench.workload import Workload
+
+GRACE_S = 2.0  # how long an interrupted run waits for what is under way
+
+
+class CallEngine:
+    """Calls the target from as many native threads as there are users."""
+
+    def __init__(self, target: CallTarget, payloads: list[Tensors], workload: Workload, recorder: Recorder) -> None:
+        self._target, self._payloads, self._workload, self._recorder = target, payloads, workload, recorder
+        self._closed_loop = isinstance(workload.load, Closed)
+        self._threads: list[threading.Thread] = []
+        self._numbers = count()
+        self._lock = threading.Lock()  # one recorder, several threads
+        self._begun, self._over = threading.Event(), threading.Event()
+        self._due: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self.phases: Phases | None = None
+        self.sent = self.unsent = self.late = self.reconnects = 0
+        self.cpu_share = 0.0
+        self.failure: BaseException | None = None
+        self._stopped_s: float | None = None
+
+    def open_seat(self) -> None:
+        """One more user: one more thread."""
+        thread = threading.Thread(target=self._user, args=(self._target.caller(self._payloads),), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def ready(self) -> bool:
+        """Whether every user's thread waits for the start."""
+        return self._waiting == len(self._threads)
+
+    def begin(self, phases: Phases) -> None:
+        """Start sending at `phases.start_ns`."""
+        self.phases = phases
+        if not self._closed_loop:
+            threading.Thread(target=self._pace, daemon=True).start()
+        self._begun.set()
+
+    def stop(self) -> None:
+        """Send nothing more, wait a moment for what is under way, and finish."""
+        self._stopped_s = time.monotonic()
+        if self.phases is not None:
+            self.phases.end_ns = min(self.phases.end_ns, time.perf_counter_ns())
+        self._over.set()
+        self._begun.set()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every user has ended, or was given up after an interruption; asking hands the rows over."""
+        with self._lock:
+            self._recorder.hand_over()
+        given_up = self._stopped_s is not None and time.monotonic() - self._stopped_s > GRACE_S
+        return given_up or not any(thread.is_alive() for thread in self._threads)
+
+    def join(self) -> None:
+        """Count what was never sent, once all users have ended."""
+        while not self._due.empty():
+            self.unsent += self._due.get() is not None
+
+    def _user(self, call: Callable[[int, int], CallReply]) -> None:
+        with self._lock:
+            self._waiting += 1
+        self._begun.wait()
+        try:
+            if self._closed_loop:
+                self._loop(call)
+            else:
+                self._serve(call)
+        except BaseException as error:
+            self.failure = error
+
+    def _loop(self, call: Callable[[int, int], CallReply]) -> None:
+        if self.phases is None:
+            return
+        sleep_until(self.phases.start_ns)
+        while (now := time.perf_counter_ns()) < self.phases.end_ns:
+            self._request(call, now)
+
+    def _serve(self, call: Callable[[int, int], CallReply]) -> None:
+        while (intended := self._due.get()) is not None:
+            if self._over.is_set():
+                self.unsent += 1
+                continue
+            self._request(call, intended)
+            with self._lock:
+                self._waiting += 1
+
+    def _pace(self) -> None:
+        assert self.phases is not None
+        assert not isinstance(self._workload.load, Closed)
+        for offset in arrivals.offsets_ns(self._workload.load, self._workload.seed):
+            intended = self.phases.start_ns + offset
+            if intended >= self.phases.end_ns or self._over.is_set():
+                break
+            sleep_until(intended)
+            with self._lock:
+                self.late += self._waiting <= 0
+                self._waiting -= 1
+            self._due.put(intended)
+        for _ in self._threads:
+            self._due.put(None)
+
+    def _request(self, call: Callable[[int, int], CallReply], intended: int) -> None:
+        number = next(self._numbers)
+        payload = number % len(self._payloads)
+        self.sent += 1
+        start = time.perf_counter_ns()
+        try:
+            status, (error, message), answer = call(payload, number)
+        except Exception as problem:  # a request that fails is data
+            status, error, message, answer = 0, STATUS, f"{type(problem).__name__}: {str(problem)[:200]}", None
+        end = time.perf_counter_ns()
+        with self._lock:
+            self._recorder.add(number, payload, intended, start, end, status, error, message, answer)
+            assert self.phases is not None
+            self.phases.replied(intended, end)

@@ -1,0 +1,205 @@
+"""The load process: reads a plan from stdin, tells its progress on stdout, ends when stdin closes."""
+
+import gc
+import json
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench import payloads, words
+from bench import workload as workloads
+from bench.errors import BenchError
+from bench.load import Plan
+from bench.load.answers import Reference
+from bench.load.engine import Engine
+from bench.load.phases import Phases
+from bench.load.recorder import Recorder
+from bench.load.threads import CallEngine
+from bench.record import ERRORS, RECORD
+from bench.store import RecordWriter, write_answers
+from bench.targets import open_target
+from bench.targets.base import Target
+from bench.tensors import Tensors
+
+LEAD_NS = 50_000_000  # from the word "go" to the first send
+SWITCH_S = 0.0002  # how long Locust's side may hold the interpreter while the engine waits for it
+
+
+def plan_to_json(plan: Plan) -> str:
+    """A plan as one line."""
+    document = {
+        "workload": workloads.to_builtins(plan.workload),
+        "target": str(plan.target),
+        "folder": str(plan.folder),
+        "onnx": str(plan.onnx or ""),
+        "reference": str(plan.reference or ""),
+    }
+    return json.dumps(document)
+
+
+def plan_from_json(line: str) -> Plan:
+    """The plan in a line of `plan_to_json`."""
+    document = json.loads(line)
+    return Plan(
+        workload=workloads.from_builtins(document["workload"], "the load's plan"),
+        target=words.parse(document["target"]),
+        folder=Path(document["folder"]),
+        onnx=Path(document["onnx"]) if document["onnx"] else None,
+        reference=Path(document["reference"]) if document["reference"] else None,
+    )
+
+
+def main() -> int:
+    """Carry out one plan; a BenchError is told to the command, which raises it again."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the command, which tells us
+    sys.setswitchinterval(SWITCH_S)
+    plan = plan_from_json(sys.stdin.readline())
+    try:
+        Worker(plan).run()
+    except BenchError as error:
+        _tell(error={"message": str(error), "exit_code": error.exit_code})
+        return error.exit_code
+    return 0
+
+
+class Worker:
+    """One plan being carried out."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._workload = plan, plan.workload
+        self._target: Target = open_target(plan.target, plan.workload, plan.onnx)
+        self._facts = self._target.probe()
+        self._recorder = Recorder(plan.workload, payloads.items(plan.workload))
+        self._reference = Reference.load(plan.workload.check, plan.reference)
+        self._writer = RecordWriter(plan.folder / "requests-0.arrows")
+        self._writer.write(_no_records())  # pyarrow's first write takes a quarter of a second of CPU
+        self._orders = Orders()
+        self._cpu: list[tuple[int, float]] = []
+        self._interrupted = False
+        self._ticks = 0
+
+    def run(self) -> None:
+        """Prepare, wait for the word, send, and write what came."""
+        self._engine = self._make_engine(payloads.make(self._workload))
+        from bench.load.locust import drive
+
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        drive(self._engine, self._workload.load.connections, self._ready, self._tick)
+        self._engine.join()
+        if self._engine.failure is not None:
+            raise self._engine.failure
+        self._drain()
+        self._writer.close()
+        write_answers(self._plan.folder / "answers.arrow", self._recorder.answers)
+        self._target.close()
+        self._report()
+
+    def _make_engine(self, tensors: list[Tensors]) -> Engine | CallEngine:
+        target: Any = self._target
+        if hasattr(target, "requests"):
+            return Engine(target, target.requests(tensors), self._workload, self._recorder)
+        return CallEngine(target, tensors, self._workload, self._recorder)
+
+    def _ready(self) -> None:
+        _tell(ready=asdict(self._facts))
+        if not self._orders.wait_for_go():
+            self._engine.stop()
+            return
+        phases = Phases.of(self._workload, time.perf_counter_ns() + LEAD_NS)
+        self._engine.begin(phases)
+        _tell(started={"start_ns": phases.start_ns, "window_ns": phases.window_ns})
+
+    def _tick(self) -> None:
+        if self._orders.stop.is_set() and not self._interrupted:
+            self._interrupted = True
+            self._engine.stop()
+        phases, now = self._engine.phases, time.perf_counter_ns()
+        if phases is not None and phases.window_ns <= now and (not self._cpu or now < phases.end_ns):
+            self._cpu = [*self._cpu[:1], (now, time.process_time())]
+        self._ticks += 1
+        if self._ticks % 3 == 0:
+            self._drain()
+            elapsed = 0 if phases is None else max(0, now - phases.start_ns)
+            _tell(
+                progress={
+                    "elapsed_ns": elapsed,
+                    "sent": self._engine.sent,
+                    "done": self._recorder.done,
+                    "errors": self._recorder.errors,
+                }
+            )
+
+    def _drain(self) -> None:
+        self._recorder.drain(self._target, self._reference, self._writer)
+
+    def _report(self) -> None:
+        phases, engine = self._engine.phases, self._engine
+        window = (phases.window_ns, max(phases.window_ns, phases.end_ns)) if phases is not None else (0, 0)
+        length_s = (window[1] - window[0]) / 1e9
+        _tell(
+            finished={
+                "window_ns": window,
+                "interrupted": self._interrupted,
+                "details": {
+                    "sent": engine.sent,
+                    "unsent": engine.unsent,
+                    "late_without_connection": engine.late,
+                    "reconnects": engine.reconnects,
+                    "cpu_s": self._cpu_share() * length_s,
+                    "engine_cpu_s": engine.cpu_share * length_s,
+                    "messages": {ERRORS[code]: message for code, message in self._recorder.messages.items()},
+                },
+            }
+        )
+
+    def _cpu_share(self) -> float:
+        if len(self._cpu) < 2:
+            return 0.0
+        (t0, cpu0), (t1, cpu1) = self._cpu
+        return (cpu1 - cpu0) / max((t1 - t0) / 1e9, 1e-9)
+
+
+class Orders:
+    """What the command says on stdin: "go", then "stop"; its end means stop too."""
+
+    def __init__(self) -> None:
+        self.go, self.stop = threading.Event(), threading.Event()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def wait_for_go(self) -> bool:
+        """Whether to go; False when told to stop instead."""
+        while not self.go.wait(0.05):
+            if self.stop.is_set():
+                return False
+        return True
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            if line.strip() == "go":
+                self.go.set()
+            else:
+                break
+        self.stop.set()
+
+
+def _no_records() -> Any:
+    import numpy as np
+
+    return np.empty(0, RECORD)
+
+
+def _tell(**news: Any) -> None:
+    try:
+        print(json.dumps(news), flush=True)
+    except BrokenPipeError:  # the command is gone; what is measured is written all the same
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+
+
+if __name__ == "__main__":
+    sys.exit(main())

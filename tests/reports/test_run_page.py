@@ -1,0 +1,98 @@
+"""What the report of one run says."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bench.analysis.estimate import Resource
+from bench.analysis.summary import summarize
+from bench.record import Run
+from bench.reports.run_page import NO_GPU, leading_resources, resource_label, resource_table, run_page
+from bench.reports.tables import Table
+from bench.slo import Nanoseconds, Slo
+from bench.testing import make_run, make_workload
+
+
+def cpu(device: str) -> Resource:
+    return Resource(device, "cpu_utilization", 50.0, 90.0, "%", 10)
+
+
+GPU = Resource("gpu0", "utilization", 40.0, 95.0, "%", 10)
+
+
+def table(run: Run, title: str) -> Table:
+    return next(t for t in run_page(summarize(run), run).tables if t.title == title)
+
+
+@pytest.mark.parametrize(
+    ("resources", "leading"),
+    [
+        ([GPU, cpu("server"), cpu("host")], ["gpu0"]),
+        ([cpu("host"), cpu("server"), cpu("load")], ["server"]),
+        ([cpu("host"), cpu("load")], ["host"]),
+        ([cpu("load")], []),
+        ([], []),
+    ],
+)
+def test_utilization_is_of_the_gpu_else_of_the_server_else_of_the_machine(
+    resources: list[Resource], leading: list[str]
+) -> None:
+    """Never of the load generator, and never of a GPU that is not there."""
+    assert [r.device for r in leading_resources(tuple(resources))] == leading
+
+
+def test_a_missing_gpu_is_said_beside_the_numbers() -> None:
+    """The note goes with the table, wherever that is shown."""
+    assert resource_table((cpu("host"),)).note == NO_GPU
+    assert resource_table((GPU, cpu("host"))).note == ""
+    assert [row[0].text for row in resource_table((cpu("host"), GPU)).rows] == ["GPU 0 utilization", "host CPU"]
+
+
+@pytest.mark.parametrize(
+    ("device", "metric", "label"),
+    [
+        ("gpu1", "power_w", "GPU 1 power"),
+        ("server", "memory_bytes", "server memory"),
+        ("load", "cpu_utilization", "load generator CPU"),
+        ("tape", "spin_rate", "tape spin rate"),
+    ],
+)
+def test_a_resource_has_a_name_that_people_say(device: str, metric: str, label: str) -> None:
+    """Also one that nobody thought of."""
+    assert resource_label(Resource(device, metric, 1.0, 1.0, "", 1)) == label
+
+
+@pytest.mark.parametrize(
+    ("count", "limit_ms", "said"),
+    [(600, 50, "met"), (600, 1, "missed"), (100, 50, "not known (needs 459 requests)")],
+)
+def test_a_promise_is_met_missed_or_not_known(count: int, limit_ms: int, said: str) -> None:
+    """Too few requests are no proof of a P99, either way."""
+    run = make_run([2.0] * count, workload=make_workload(slo=Slo(latency_ns=Nanoseconds(limit_ms * 1_000_000))))
+    promise = table(run, "Service level").rows[0]
+    assert [c.text for c in promise][:2] == [
+        "P99 latency",
+        f"at most {limit_ms:.1f} ms" if limit_ms >= 10 else "at most 1.00 ms",
+    ]
+    assert promise[3].text == said
+
+
+def test_failures_come_with_their_first_message(made_run: Callable[..., Run]) -> None:
+    """What a server said the first time is where looking for the cause begins."""
+    run = made_run(errors={3: "status", 4: "timeout"}, load={"messages": {"status": "HTTP 503"}})
+    rows = [tuple(c.text for c in row) for row in table(run, "Failed requests").rows]
+    assert rows == [("status", "1", "HTTP 503"), ("timeout", "1", "")]
+
+
+def test_tables_without_rows_are_left_out() -> None:
+    """A run without failures has no empty table of them."""
+    run = make_run([2.0] * 100, target={})
+    titles = [t.title for t in run_page(summarize(run), run).tables]
+    assert "Failed requests" not in titles
+    assert "Resources" not in titles
+
+
+def test_a_run_that_was_cut_short_says_so() -> None:
+    """Beside the count of its requests."""
+    run = make_run([2.0] * 100, status="partial")
+    assert "partial" in run_page(summarize(run), run).verdicts[0].summary

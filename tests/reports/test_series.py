@@ -1,0 +1,122 @@
+"""What plots are made of."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bench.reports import series
+from bench.reports.series import Curve
+from bench.testing import make_run
+
+VALUES = arrays(np.float64, st.integers(1, 3000), elements=st.floats(0, 1e6))
+
+
+@given(VALUES)
+def test_a_distribution_rises_from_the_smallest_value_and_stays_among_the_values(values: np.ndarray) -> None:
+    """However many values there are, the curve has a few hundred points, each a latency that some request had."""
+    curve = series.cdf(values)
+    assert len(curve.x) <= series.POINTS
+    assert curve.x[0] == values.min()
+    assert np.isin(curve.x, values).all()
+    assert (np.diff(curve.x) >= 0).all()
+    assert (np.diff(curve.y) > 0).all()
+    assert ((curve.y >= 0) & (curve.y < 1)).all()
+
+
+def test_a_distribution_of_nothing_is_empty() -> None:
+    """A run in which every request failed has no latency to draw."""
+    assert len(series.cdf(np.empty(0)).x) == 0
+
+
+@given(VALUES, st.integers(8, 400))
+def test_dots_are_few_real_and_never_lose_the_largest(values: np.ndarray, limit: int) -> None:
+    """Decimation that drops the worst request would hide what the plot is looked at for."""
+    t = np.arange(len(values), dtype=np.float64)[::-1]
+    dots = series.dots(t, values, limit)
+    assert len(dots.x) <= max(limit, 1)
+    assert (np.diff(dots.x) > 0).all()
+    assert dots.y.max() == values.max()
+    assert set(zip(dots.x, dots.y, strict=True)) <= set(zip(t, values, strict=True))
+
+
+def test_a_million_requests_become_a_few_thousand_dots() -> None:
+    """A report of a long run can still be opened."""
+    assert len(series.dots(np.arange(1e6), np.zeros((1e6).__int__())).x) <= series.DOTS
+
+
+@given(st.floats(0.001, 1e5), st.integers(0, 10**7))
+def test_bins_of_time_are_round_few_and_inside_the_window(length: float, events: int) -> None:
+    """A rate counted over a part of a bin would look like a dip."""
+    edges = series.edges(0.0, length, events)
+    assert 2 <= len(edges) <= series.BINS + 1
+    assert edges[-1] <= length * (1 + 1e-6) or len(edges) == 2
+    width = float(f"{edges[1] - edges[0]:.6g}")
+    assert f"{width:e}"[0] in "125"
+
+
+def test_throughput_is_the_count_in_each_bin_over_its_length() -> None:
+    """Three in the first half second and one in the second are 6/s and 2/s."""
+    curve = series.throughput(np.array([0.1, 0.2, 0.3, 0.9]), np.array([0.0, 0.5, 1.0]))
+    assert curve.y.tolist() == [6.0, 2.0, 2.0]
+
+
+def test_a_running_median_has_a_gap_where_there_is_too_little() -> None:
+    """Two requests are no median."""
+    t = np.array([0.1, 0.2, 0.3, 1.1, 1.2])
+    curve = series.running_quantile(t, np.array([1.0, 5.0, 3.0, 9.0, 9.0]), 0.5, np.array([0.0, 1.0, 2.0]), least=3)
+    assert curve.x.tolist() == [0.5, 1.5]
+    assert curve.y[0] == 3.0
+    assert np.isnan(curve.y[1])
+
+
+@given(arrays(np.float64, st.integers(1, 2000), elements=st.floats(0, 100)), st.integers(2, 50))
+def test_thinning_keeps_the_mean_and_the_range(values: np.ndarray, points: int) -> None:
+    """A thinned level says what the whole one said."""
+    curve = series.thinned(Curve(np.arange(len(values), dtype=np.float64), values), points)
+    assert len(curve.x) <= points
+    assert curve.y.max() <= values.max() + 1e-9
+    assert curve.y.min() >= values.min() - 1e-9
+
+
+def test_utilization_is_the_gpus_where_there_are_some() -> None:
+    """The server's CPU says little about a model that runs on a GPU."""
+    samples = {
+        ("gpu0", "utilization"): [(0, 50.0)],
+        ("gpu1", "utilization"): [(0, 70.0)],
+        ("server", "cpu_utilization"): [(0, 9.0)],
+    }
+    run = make_run([10.0], samples=samples)
+    assert [level.label for level in series.utilization(run)] == ["GPU 0", "GPU 1"]
+    assert series.leading_level(run).y.tolist() == [60.0]
+
+
+def test_utilization_without_a_gpu_is_the_cpus() -> None:
+    """A GPU that is not there has no utilization, not even zero."""
+    run = make_run([10.0], samples={("host", "cpu_utilization"): [(0, 70.0)], ("server", "cpu_utilization"): [(0, 60.0)]})
+    assert [level.label for level in series.utilization(run)] == ["server", "whole machine"]
+    assert series.leading_level(run).y.tolist() == [60.0]
+    assert len(series.leading_level(make_run([10.0])).x) == 0
+
+
+def test_the_level_of_the_load_generator_never_stands_for_the_server() -> None:
+    """Where only the generator was sampled there is nothing to show of the target."""
+    run = make_run([10.0], samples={("load", "cpu_utilization"): [(0, 3.0)]})
+    assert len(series.leading_level(run).x) == 0
+
+
+def test_rounds_stand_side_by_side_in_their_slots() -> None:
+    """Round n fills n - 0.5 to n + 0.5, the first side its left half and the second its right, a gap after each."""
+    runs = [make_run([1000.0]), make_run([2000.0])]
+    whole = [Curve(np.array([0.0, 1.0]), np.array([1.0, 2.0])), Curve(np.array([0.0, 2.0]), np.array([3.0, 4.0]))]
+    left, right = (series.in_rounds(whole, runs, n) for n in (0, 1))
+    assert left.x[[0, 1, 3, 4]].tolist() == pytest.approx([0.53, 0.97, 1.53, 1.97])
+    assert right.x[[0, 1]].tolist() == pytest.approx([1.03, 1.47])
+    assert np.isnan(left.y[[2, 5]]).all()
+
+
+def test_failures_are_thinned_evenly() -> None:
+    """A run in which everything fails still has a small page."""
+    run = make_run(np.full(5000, 1.0), errors=dict.fromkeys(range(5000), "status"))
+    assert 200 <= len(series.failures(run, 200)) <= 201
