@@ -5,9 +5,9 @@ requests. `python -m bench.experiments.calibration` measures how often these int
 
 Tried and left, with their coverage of the P99 of 6 or 12 rounds of 120 requests in those scenarios: the bootstrap over rounds
 (26 to 88 %), also expanded (28 to 90 %, Hesterberg 2015), which goes no higher than the largest value seen; the jackknife over
-rounds (61 to 89 %); the scatter of the rounds' own P99s about the pooled one (73 to 94 %); a t interval of the rounds' own P99s,
-which is another quantity (0 to 85 %). Within a run, blocks of 20 rather than 10 autocorrelation times, or of 10 times its upper
-limit, give fewer intervals and no truer ones.
+rounds (61 to 89 %); the scatter of the rounds' own P99s about the pooled one (73 to 94 %), and about their mean, which is
+another quantity (0 to 85 %). Within a run, blocks of 20 rather than 10 autocorrelation times, or of 10 times its upper limit,
+give fewer intervals and no truer ones.
 """
 
 import math

@@ -236,7 +236,7 @@ def _latency_scale(axis: Any, values: list[np.ndarray]) -> None:
     every = every[np.isfinite(every) & (every > 0)]
     if not len(every):
         return
-    low, high = np.quantile(every, 0.01), every.max()
+    low, high = np.quantile(every, 0.01, method="lower"), every.max()
     name = axis.axis_name
     if high / low < 30:
         getattr(axis.axes, f"set_{name}lim")(0, 1.06 * high)
@@ -244,7 +244,7 @@ def _latency_scale(axis: Any, values: list[np.ndarray]) -> None:
         axis.set_major_formatter(FuncFormatter(_short))
         return
     getattr(axis.axes, f"set_{name}scale")("log")
-    getattr(axis.axes, f"set_{name}lim")(low / 1.5, high * 1.25)
+    getattr(axis.axes, f"set_{name}lim")(every.min() / 1.25, high * 1.25)
     axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if high / low < 2000 else (1,), numticks=12))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())

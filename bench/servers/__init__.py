@@ -9,8 +9,8 @@ from typing import Protocol
 from bench import words
 from bench.errors import UsageError
 from bench.recipes.catalog import BuiltModel
+from bench.servers import launch
 from bench.servers.base import Server, ServerFacts
-from bench.servers.launch import Plan, launch
 from bench.words import Word
 
 __all__ = ["SERVERS", "Server", "ServerFacts", "check", "start"]
@@ -25,7 +25,7 @@ class Kind(Protocol):
         """UsageError for what in a word cannot be, its options' names and plain values apart."""
         ...
 
-    def plan(self, word: Word, model: BuiltModel, say: Callable[[str], None]) -> Plan: ...
+    def plan(self, word: Word, model: BuiltModel, say: Callable[[str], None]) -> launch.Plan: ...
 
 
 # imported when asked for, because what serves a model is heavy to import
@@ -44,7 +44,7 @@ def start(
 
     UsageError for a wrong word or a taken port; RunError where the server cannot be had or does not become ready.
     """
-    return launch(word, _kind(word).plan(word, model, say), log)
+    return launch.launch(word, _kind(word).plan(word, model, say), log)
 
 
 def _kind(word: Word) -> Kind:

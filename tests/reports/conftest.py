@@ -47,7 +47,7 @@ def latencies(seed: int, count: int, mean_ms: float) -> np.ndarray:
     return mean_ms * (0.8 + 0.4 * unit)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_run() -> Callable[..., Run]:
     """Makes a run of a second or so on a machine without a GPU; arguments replace what `make_run` is given."""
 
@@ -73,15 +73,16 @@ def made_run() -> Callable[..., Run]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made_sides(made_run: Callable[..., Run]) -> Callable[..., tuple[SideComparison, Sides]]:
     """Makes Flask against Triton, six rounds each; `base` and `new` are what else each round of theirs is made of."""
 
     def make(count: int = 100, rounds: int = 6, **both: Any) -> tuple[SideComparison, Sides]:
-        base_fields, new_fields = both.pop("base", {}), both.pop("new", {})
-        base = [made_run(n, count, 30.0, **({"target": FLASK, "id": f"flask-{n}"} | both | base_fields)) for n in range(rounds)]
-        new = [made_run(50 + n, count, 10.0, **({"id": f"triton-{n}"} | both | new_fields)) for n in range(rounds)]
-        names = base_fields.get("name", "Flask"), new_fields.get("name", "Triton 24.07")
+        base_fields, new_fields = {"name": "Flask"} | both.pop("base", {}), {"name": "Triton 24.07"} | both.pop("new", {})
+        names = base_fields.pop("name"), new_fields.pop("name")
+        base_fields, new_fields = {"target": FLASK} | both | base_fields, both | new_fields
+        base = [made_run(n, count, 30.0, **({"id": f"flask-{n}"} | base_fields)) for n in range(rounds)]
+        new = [made_run(50 + n, count, 10.0, **({"id": f"triton-{n}"} | new_fields)) for n in range(rounds)]
         return compare_sides(base, new), (side(names[0], base), side(names[1], new))
 
     return make

@@ -59,13 +59,13 @@ class Reader(HTMLParser):
             self.text += data
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run_page(made_run: Callable[..., Run]) -> str:
     run = made_run()
     return html.run_html(run, summarize(run))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def comparison_page(made_sides: Callable[..., tuple[SideComparison, Sides]]) -> str:
     return html.comparison_html(*made_sides())
 
