@@ -37,6 +37,12 @@ def _fill(i: Input, seed: int, name: str) -> np.ndarray:
     count = int(np.prod(i.shape, dtype=np.int64))
     bits = np.random.PCG64([seed, zlib.crc32(name.encode())]).random_raw(count)
     unit = (bits >> np.uint64(40)).astype(np.float64) * 2.0**-24
+    kind = np.dtype(NUMPY_TYPES[i.datatype])
+    if kind.kind == "b":
+        return (unit >= 0.5).reshape(i.shape)
     values = unit * (i.high - i.low) + i.low
-    kind = NUMPY_TYPES[i.datatype]
-    return (np.floor(values) if np.issubdtype(kind, np.integer) else values).astype(kind).reshape(i.shape)
+    if kind.kind in "iu":
+        return np.floor(values).astype(kind).reshape(i.shape)
+    rounded = values.astype(kind)
+    # rounding to the type may reach `high`, which is outside
+    return np.minimum(rounded, np.nextafter(kind.type(i.high), kind.type(i.low))).reshape(i.shape)

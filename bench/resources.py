@@ -24,11 +24,6 @@ def cache_dir() -> Path:
     return Path(base).absolute() / "inference-bench"
 
 
-def constraints() -> Path:
-    """The pinned versions that everything bench installs is held to."""
-    return _bundled("constraints.txt")
-
-
 def model_names() -> list[str]:
     """The models that bench can build."""
     return sorted(p.parent.name for p in _bundled("models").glob("*/recipe.py"))

@@ -77,7 +77,9 @@ class _Book:
 
     def prepared(self, facts: Facts) -> None:
         """The target answered, and said who it is."""
-        self._document["target"]["answered_as"] = {"name": facts.name, "version": facts.version, **facts.details}
+        # a server that bench started has told more, and better named, in its own facts
+        details = {} if self._document["target"]["server"] else facts.details
+        self._document["target"]["answered_as"] = {"name": facts.name, "version": facts.version, **details}
         self._write()
 
     def started(self, start_ns: int, window_ns: int) -> None:

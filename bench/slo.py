@@ -1,6 +1,7 @@
 """What is promised to the callers of a model: a latency at a quantile, and how many requests may fail."""
 
 import re
+from decimal import Decimal
 
 import msgspec
 
@@ -32,12 +33,15 @@ def parse_quantile(text: object) -> Quantile:
     match = re.fullmatch(r"[Pp](\d{1,2}(?:\.\d+)?)", text) if isinstance(text, str) else None
     if match is None or not 0 < float(match[1]) < 100:
         raise ValueError(f'expected a quantile such as "P99" or "P99.9", got {text!r}')
-    return Quantile(round(float(match[1]) / 100, 8))
+    quantile = Quantile(round(float(match[1]) / 100, 8))
+    if not 0 < quantile < 1:
+        raise ValueError(f'expected a quantile such as "P99" or "P99.9", got {text!r}')
+    return quantile
 
 
 def quantile_name(quantile: float) -> str:
     """ "P99" of 0.99, "P99.9" of 0.999."""
-    return f"P{round(quantile * 100, 6):g}"
+    return f"P{Decimal(repr(round(quantile * 100, 6))).normalize():f}"
 
 
 def parse_slo(text: str) -> Slo:

@@ -1,9 +1,12 @@
 """What is sent, how fast and what is promised: the workload file and its loader."""
 
+import math
 import tomllib
+from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 from bench import arrivals, slo, units
 from bench.arrivals import Load, Rate
@@ -43,6 +46,17 @@ class Input(Strict, frozen=True):
     low: float = 0.0
     high: float = 1.0
 
+    def problem(self) -> str | None:
+        """What is wrong with the range, if anything is."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            return f"expected low < high, got low = {self.low:g} and high = {self.high:g}"
+        kind = NUMPY_TYPES[self.datatype]
+        if issubclass(kind, np.integer):
+            limits = np.iinfo(kind)
+            if self.low < limits.min or self.high > float(limits.max) + 1:
+                return f"expected a range within {limits.min} to {limits.max}, got {self.low:g} to {self.high:g}"
+        return None
+
 
 class Payload(Strict, frozen=True):
     """A pool of distinct requests, made before the clock starts and sent in turn."""
@@ -56,7 +70,7 @@ class Check(Strict, frozen=True):
     """One reply in `every` is compared with the reference answers: |difference| <= tolerance x the largest |reference|."""
 
     every: Count = 10
-    tolerance: float = 1e-3
+    tolerance: Annotated[float, msgspec.Meta(ge=0)] = 1e-2
     reference: bool = True
 
 
@@ -68,7 +82,7 @@ class Workload(Strict, frozen=True):
     payload: Payload
     load: Load
     description: str = ""
-    seed: int = 1
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 1
     warmup_ns: Nanoseconds = msgspec.field(name="warmup", default=Nanoseconds(2 * 10**9))
     duration_ns: Nanoseconds = msgspec.field(name="duration", default=Nanoseconds(20 * 10**9))
     requests: Count | None = None
@@ -96,8 +110,13 @@ def from_builtins(document: dict[str, Any], source: str) -> Workload:
     except msgspec.ValidationError as error:
         raise UsageError(f"{source}: {_explain(str(error))}") from None
     for name, i in workload.payload.inputs.items():
-        if i.low >= i.high:
-            raise UsageError(f"{source}: payload.inputs.{name}: expected low < high, got low = {i.low:g} and high = {i.high:g}")
+        if problem := i.problem():
+            raise UsageError(f"{source}: payload.inputs.{name}: {problem}")
+    if not workload.payload.inputs:
+        raise UsageError(f"{source}: payload.inputs: expected at least one input, such as [payload.inputs.input]")
+    for key, value in (("duration", workload.duration_ns), ("timeout", workload.timeout_ns)):
+        if value <= 0:
+            raise UsageError(f"{source}: {key}: expected a duration above 0, got {units.format_exact_duration(value)}")
     _check_size(workload, source)
     return workload
 
@@ -146,7 +165,7 @@ _ENCODERS: dict[type, Any] = {
     Nanoseconds: units.format_exact_duration,
     Size: units.format_exact_size,
     Share: float,
-    Rate: lambda x: f"{float(x)!r}/s",
+    Rate: lambda x: f"{Decimal(repr(float(x))):f}/s",  # never an exponent, which nobody writes in a file
     Quantile: slo.quantile_name,
     DataType: str,
 }

@@ -62,12 +62,12 @@ reference = false
 """
 
 COUNTS = st.integers(1, 10**6)
-DURATIONS = st.integers(0, 10**15).map(Nanoseconds)
+DURATIONS = st.integers(1, 10**15).map(Nanoseconds)
 RATES = st.fractions("1/1000", 10**6, max_denominator=10**4).map(lambda f: Rate(float(f)))
 NAMES = st.text("abcdefgh_-0123456789", min_size=1, max_size=8)
 INPUTS = st.builds(
     Input,
-    datatype=st.sampled_from(sorted(NUMPY_TYPES)).map(DataType),
+    datatype=st.sampled_from(["BOOL", "FP16", "FP32", "FP64", "INT32", "INT64"]).map(DataType),
     shape=st.lists(st.integers(1, 9), max_size=4).map(tuple),
     low=st.floats(-1e6, 0),
     high=st.floats(1e-3, 1e6),
@@ -132,7 +132,7 @@ def test_the_smallest_file_has_the_documented_defaults() -> None:
     assert (w.seed, w.warmup_ns, w.duration_ns, w.timeout_ns, w.requests) == (1, 2 * 10**9, 20 * 10**9, 10 * 10**9, None)
     assert (w.model.version, w.model.precision, w.model.preset, w.payload.distinct) == ("1", "fp32", "full", 32)
     assert (w.slo.quantile, w.slo.error_rate, w.slo.latency_ns) == (0.99, 0.01, None)
-    assert (w.check.every, w.check.tolerance, w.check.reference) == (10, 1e-3, True)
+    assert (w.check.every, w.check.tolerance, w.check.reference) == (10, 1e-2, True)
     assert w.load == Closed(1)
     assert w.input_specs() == [TensorSpec("x", "FP32", (2, 3))]
 

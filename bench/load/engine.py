@@ -203,7 +203,8 @@ class Engine:
             seat.intended = intended
             self._connect(seat)
         else:
-            self.late += 1
+            assert self.phases is not None
+            self.late += intended >= self.phases.window_ns
             self._due.append(intended)
 
     def _free(self, seat: _Seat, now: int) -> None:
@@ -285,7 +286,7 @@ class Engine:
 
     def _reply(self, seat: _Seat, reply: Reply, now: int) -> None:
         if seat.intended == _NONE:
-            self._again(seat, now)
+            self._lost(seat, PROTOCOL, "a reply that nobody asked for", now)
             return
         error, message = self._target.judge(reply, seat.id)
         self._ended(seat, now, reply.head.status, error, message, reply)

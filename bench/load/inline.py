@@ -4,6 +4,8 @@ import heapq
 from collections.abc import Callable, Iterator
 from itertools import count
 
+import numpy as np
+
 from bench import arrivals, payloads
 from bench.arrivals import Closed
 from bench.clock import Clock
@@ -34,7 +36,8 @@ class InlineLoad:
     def run(self, started: Callable[[int, int], None], progress: Callable[[Progress], None]) -> Outcome:
         workload = self._plan.workload
         tensors = payloads.make(workload)
-        reference = Reference(workload.check, {n: [t[n] for t in tensors] for n in tensors[0]})  # type: ignore[misc]
+        answers = {n: np.stack([t[n] for t in tensors]) for n in tensors[0]} if workload.check.reference else {}
+        reference = Reference(workload.check, answers)
         recorder = Recorder(workload, payloads.items(workload))
         call = self._target.caller(tensors)
         phases = Phases.of(workload, self._clock.now_ns())
@@ -68,7 +71,7 @@ class InlineLoad:
         for intended in self._intended(phases, users):
             free = heapq.heappop(users)
             start = max(intended, free)
-            self._late += free > intended
+            self._late += free > intended >= phases.window_ns
             begun = max(start, heapq.heappop(slots))
             end = begun + service
             heapq.heappush(slots, end)

@@ -44,6 +44,8 @@ def sleep_until(t_ns: int) -> None:
     timer = Timer()
     try:
         timer.arm(t_ns)
-        select.select([timer.fd], [], [])
+        poll = select.poll()  # select() knows no descriptor above 1023
+        poll.register(timer.fd, select.POLLIN)
+        poll.poll()
     finally:
         timer.close()

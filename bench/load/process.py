@@ -70,6 +70,7 @@ class LocustLoad:
             if kind == "finished":
                 return _outcome(news)
             if time.monotonic() > limit:
+                self._process.kill()  # type: ignore[union-attr]
                 break
         raise self._died()
 

@@ -79,13 +79,20 @@ class Recorder:
         # a reply is queued before its row, so every row that was handed over finds its reply compared
         while self._replies:
             number, payload, answer = self._replies.popleft()
-            outputs = target.outputs(answer)
-            if payload < KEPT:
-                self.answers.setdefault(payload, outputs)
-            check, message = reference.compare(payload, outputs)
+            check, message = self._check(target, reference, payload, answer)
             self._checks[number] = check
             if check == DIFFERENT:
                 self.messages.setdefault(ANSWER, message)
+
+
+    def _check(self, target: Target, reference: Reference, payload: int, answer: Any) -> tuple[int, str]:
+        try:
+            outputs = target.outputs(answer)
+        except Exception as error:  # whatever a server sent, the run goes on
+            return DIFFERENT, f"the outputs in a reply cannot be read: {type(error).__name__}: {str(error)[:200]}"
+        if payload < KEPT:
+            self.answers.setdefault(payload, outputs)
+        return reference.compare(payload, outputs)
 
 
 def _records(rows: "array[int]") -> np.ndarray:

@@ -17,6 +17,7 @@ from bench.tensors import Tensors
 from bench.workload import Workload
 
 GRACE_S = 2.0  # how long an interrupted run waits for what is under way
+PATIENCE_NS = 100_000_000  # how long a thread that waits for its time goes without looking for an interruption
 
 
 class CallEngine:
@@ -65,10 +66,11 @@ class CallEngine:
     @property
     def finished(self) -> bool:
         """Whether every user has ended, or was given up after an interruption; asking hands the rows over."""
-        with self._lock:
-            self._recorder.hand_over()
         given_up = self._stopped_s is not None and time.monotonic() - self._stopped_s > GRACE_S
-        return given_up or not any(thread.is_alive() for thread in self._threads)
+        ended = not any(thread.is_alive() for thread in self._threads)
+        with self._lock:  # after the look at the threads, or the last rows of one that just ended would be missed
+            self._recorder.hand_over()
+        return given_up or ended
 
     def join(self) -> None:
         """Count what was never sent, once all users have ended."""
@@ -80,6 +82,8 @@ class CallEngine:
             self._waiting += 1
         self._begun.wait()
         try:
+            if self.phases is None:  # stopped before the start
+                return
             if self._closed_loop:
                 self._loop(call)
             else:
@@ -88,16 +92,16 @@ class CallEngine:
             self.failure = error
 
     def _loop(self, call: Callable[[int, int], CallReply]) -> None:
-        if self.phases is None:
-            return
-        sleep_until(self.phases.start_ns)
+        assert self.phases is not None
+        self._sleep_until(self.phases.start_ns)
         while (now := time.perf_counter_ns()) < self.phases.end_ns:
             self._request(call, now)
 
     def _serve(self, call: Callable[[int, int], CallReply]) -> None:
         while (intended := self._due.get()) is not None:
             if self._over.is_set():
-                self.unsent += 1
+                with self._lock:
+                    self.unsent += 1
                 continue
             self._request(call, intended)
             with self._lock:
@@ -108,20 +112,25 @@ class CallEngine:
         assert not isinstance(self._workload.load, Closed)
         for offset in arrivals.offsets_ns(self._workload.load, self._workload.seed):
             intended = self.phases.start_ns + offset
+            self._sleep_until(min(intended, self.phases.end_ns))
             if intended >= self.phases.end_ns or self._over.is_set():
                 break
-            sleep_until(intended)
             with self._lock:
-                self.late += self._waiting <= 0
+                self.late += self._waiting <= 0 and intended >= self.phases.window_ns
                 self._waiting -= 1
             self._due.put(intended)
         for _ in self._threads:
             self._due.put(None)
 
+    def _sleep_until(self, t_ns: int) -> None:
+        while (now := time.perf_counter_ns()) < t_ns and not self._over.is_set():
+            sleep_until(min(t_ns, now + PATIENCE_NS))
+
     def _request(self, call: Callable[[int, int], CallReply], intended: int) -> None:
         number = next(self._numbers)
         payload = number % len(self._payloads)
-        self.sent += 1
+        with self._lock:
+            self.sent += 1
         start = time.perf_counter_ns()
         try:
             status, (error, message), answer = call(payload, number)

@@ -92,7 +92,7 @@ class Container:
 
 
 def run_arguments(image: str, name: str, repository: Path, model: BuiltModel, settings: Settings, ports: Ports) -> list[str]:
-    """The whole `docker run`: the model's file is mounted into the repository, where a link to it would lead nowhere."""
+    """The whole `docker run`: the model's file is mounted over the empty one in the repository."""
     published = [f"--publish={HOST}:{outer}:{inner}" for outer, inner in zip(ports, _INSIDE, strict=True)]
     return [
         "docker",

@@ -14,7 +14,7 @@ from typing import IO, Any
 from bench.errors import RunError
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
-_TAIL_LINES, _HEAD_LINES, _TAIL_WIDTH = 15, 3, 240
+_TAIL_LINES, _HEAD_LINES, _TAIL_WIDTH = 15, 3, 400
 _NOTICE = re.compile(
     r'\s*$|[|+]|I\d{4} |  File "|    |Traceback |During handling '
 )  # blank, of a table, "I1124 01:37:42.342460 ...", inside a traceback

@@ -76,11 +76,16 @@ def queue_delay_us(word: Word) -> int:
 
 
 def write_repository(folder: Path, model: BuiltModel, settings: Settings, backend: str) -> None:
-    """A model repository in `folder`: the model, its configuration, and for the "python" backend the code that runs it."""
+    """A model repository in `folder`: for the "python" backend with the code that runs the model and a link to the model.
+
+    For "onnxruntime", which runs in a container, the model is an empty file: the place where the real one is to be mounted.
+    """
     version = folder / model.name / "1"
     version.mkdir(parents=True)
-    (version / "model.onnx").symlink_to(model.onnx)
-    if backend == "python":
+    if backend == "onnxruntime":
+        (version / "model.onnx").touch()
+    else:
+        (version / "model.onnx").symlink_to(model.onnx)
         runtime = Path(session.__file__)
         shutil.copy(runtime.with_name("triton_model.py"), version / "model.py")
         shutil.copy(runtime, version / "session.py")

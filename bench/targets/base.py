@@ -109,6 +109,7 @@ class ShapeMemo:
         return known[0] if known is not None and known[1] == length else None
 
     def put(self, key: bytes, length: int, verdict: Verdict) -> Verdict:
-        if len(self._known) < 256:
+        """Remember `verdict` where it is a good one, and return it."""
+        if verdict.error == OK and len(self._known) < 256:
             self._known[key] = (verdict, length)
         return verdict

@@ -51,7 +51,8 @@ class Flask:
         inputs, outputs = _specs(metadata["inputs"]), _specs(metadata["outputs"])
         check_inputs(self._word, self._workload, inputs)
         self._outputs = {spec.name: spec for spec in outputs}
-        return Facts("flask", str(metadata.get("flask_version", "")), inputs, outputs, metadata)
+        details = {k: v for k, v in metadata.items() if k not in ("inputs", "outputs", "flask_version")}
+        return Facts("flask", str(metadata.get("flask_version", "")), inputs, outputs, details)
 
     def requests(self, payloads: Sequence[Tensors]) -> list[WireRequest]:
         return [self._request(tensors) for tensors in payloads]
@@ -74,13 +75,16 @@ class Flask:
         if reply.head.headers.get(b"x-request-id", id_) != id_:
             return Verdict(PROTOCOL, f"the reply to request {id_.decode()} carries another id")
         # the document begins with model, version and shapes, and is then as long as its digits happen to be
-        key = reply.body[: reply.body.find(_PREDICTIONS)]
+        key, predictions, _ = reply.body.partition(_PREDICTIONS)
+        if not predictions:
+            return self._verdict(reply)
         return self._memo.get(key, 0) or self._memo.put(key, 0, self._verdict(reply))
 
     def _verdict(self, reply: Reply) -> Verdict:
         try:
             document = json.loads(reply.body)
             version, shapes = str(document["version"]), {n: tuple(s) for n, s in document["shapes"].items()}
+            document["predictions"].keys()
         except (ValueError, KeyError, TypeError, AttributeError):
             return Verdict(PROTOCOL, f"the reply is no prediction of the Flask baseline: {reply.body[:80]!r}")
         if version != self._workload.model.version:

@@ -47,7 +47,7 @@ class KServeHttp:
         inputs, outputs = _specs(metadata["inputs"]), _specs(metadata["outputs"])
         check_inputs(self._word, self._workload, inputs)
         self._outputs = {spec.name: spec for spec in outputs}
-        details = {"platform": metadata.get("platform", ""), "extensions": server.get("extensions", [])}
+        details = {"platform": metadata.get("platform", "")}
         return Facts(server.get("name", "unknown"), server.get("version", "unknown"), inputs, outputs, details)
 
     def _served(self) -> str:

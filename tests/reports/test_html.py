@@ -181,6 +181,14 @@ def test_any_text_comes_out_as_it_went_in(text: str, tone: str) -> None:
         assert Reader(page).text.count(text) >= 9
 
 
+@given(st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=40))
+def test_any_text_stays_inside_its_attribute(text: str) -> None:
+    """A quote in the text does not end the attribute."""
+    page = html.el("p", "x", id=text)
+    assert Reader(page).ids == [text]
+    assert Reader(page).tags == ["p"]
+
+
 def test_a_run_without_requests_or_samples_still_has_a_page() -> None:
     """A server that died at once leaves such a run, and its report must say so instead of failing."""
     run = make_run([], target={})

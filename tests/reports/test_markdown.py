@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -36,6 +36,15 @@ def shown(markdown: str) -> list[str]:
 
 
 @given(NAMES)
+@example("[a](http://evil.test)")
+@example("[a]: http://evil.test")
+@example("![a][b]")
+@example("- x")
+@example("1. x")
+@example("2) x")
+@example("---")
+@example("a\\|b`c`|d")
+@example("_a_ *b* ~~c~~ <i>d</i> &amp; <http://evil.test>")
 def test_a_name_is_shown_as_it_is_wherever_it_stands(name: str) -> None:
     """In a title, a list, a paragraph or a cell no name makes a link, a tag, an emphasis or a column."""
     text = " ".join(tables.plain(name).split())
