@@ -43,7 +43,6 @@ def main(argv: list[str]) -> int:
         say("bench: interrupted")
         return errors.INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has seen enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return errors.OK
 
 
@@ -76,4 +75,9 @@ def entry() -> NoReturn:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # what is left unread goes nowhere, also when the interpreter flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

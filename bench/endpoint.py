@@ -13,8 +13,6 @@ from bench.recipes.catalog import BuiltModel
 from bench.words import Word
 from bench.workload import Workload
 
-PROTOCOLS = ("http", "grpc")
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

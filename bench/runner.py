@@ -114,7 +114,8 @@ class _Book:
         self._document["status"] = "partial"
         self._event("failed", {"message": str(error)})
         self._write()
-        store.finish(self._folder)
+        with contextlib.suppress(RunError):  # the streams then stand for themselves
+            store.finish(self._folder)
         return (
             RunError(f"{error}\nwhat was measured before is kept in {self._folder}") if isinstance(error, RunError) else error
         )

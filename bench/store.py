@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -118,15 +120,21 @@ def write_answers(path: Path, answers: dict[int, Tensors]) -> None:
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Replace `path` by `document` in one step, so that a reader never sees half of it."""
     beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def append_event(folder: Path, event: Event) -> None:
     """Add `event` to events.jsonl."""
     line = json.dumps({"t_ns": event.t_ns, "name": event.name, "detail": event.detail}, ensure_ascii=False)
-    with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    try:
+        with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise RunError(f"{folder / 'events.jsonl'}: cannot be written: {error.strerror}") from None
 
 
 def finish(folder: Path) -> None:
@@ -170,6 +178,19 @@ def _store(batch: pa.RecordBatch) -> pa.RecordBatch:
 # ---------------------------------------------------------------- reading
 
 
+class _Document(msgspec.Struct):
+    """What run.json has to hold for a run to be read."""
+
+    id: str
+    status: Literal["running", "complete", "partial"]
+    created: str
+    workload: dict[str, Any]
+    target: dict[str, Any]
+    environment: dict[str, Any]
+    window_ns: tuple[int, int]
+    load: dict[str, Any]
+
+
 def find_runs(path: Path) -> list[Path]:
     """The run folders at or below `path`, in the order of their names; UsageError where there is none."""
     if not path.is_dir():
@@ -182,39 +203,32 @@ def find_runs(path: Path) -> list[Path]:
 
 def load_run(folder: Path) -> Run:
     """The run in `folder`, also one that died while it was made; UsageError where it is none or damaged."""
-    document = _read_json(folder / "run.json")
-    version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise UsageError(f"{folder}/run.json: schema version {version!r}; this bench reads version {SCHEMA_VERSION}")
-    events = _read_events(folder / "events.jsonl")
+    document = _read_document(folder / "run.json")
     records = _read_records(folder)
-    try:
-        return Run(
-            id=document["id"],
-            workload=workloads.from_builtins(document["workload"], f"{folder}/run.json"),
-            target=document["target"],
-            environment=document["environment"],
-            records=records,
-            samples=_read_samples(folder),
-            events=events,
-            window_ns=_window(document, records),
-            status=document["status"],
-            created=document["created"],
-            load=document.get("load") or {},
-        )
-    except KeyError as key:
-        raise UsageError(f"{folder}/run.json: damaged: no key {key}") from None
+    return Run(
+        id=document.id,
+        workload=workloads.from_builtins(document.workload, f"{folder}/run.json"),
+        target=document.target,
+        environment=document.environment,
+        records=records,
+        samples=_read_samples(folder),
+        events=_read_events(folder / "events.jsonl"),
+        window_ns=_window(document, records),
+        status=document.status,
+        created=document.created,
+        load=document.load,
+    )
 
 
-def _window(document: dict[str, Any], records: np.ndarray) -> tuple[int, int]:
+def _window(document: _Document, records: np.ndarray) -> tuple[int, int]:
     """The measured window; of a run that died, from the end of its warm-up to its last reply."""
-    start, end = document.get("window_ns") or (0, 0)
+    start, end = document.window_ns
     if end == 0 and len(records):
         end = int(records["end_ns"].max()) + 1
-    return int(start), max(int(start), int(end))
+    return start, max(start, end)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_document(path: Path) -> _Document:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -223,35 +237,41 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: damaged: not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise UsageError(f"{path}: damaged: expected an object")
-    return document
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise UsageError(f"{path}: schema version {version!r}; this bench reads version {SCHEMA_VERSION}")
+    try:
+        return msgspec.convert(document, _Document)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: damaged: {error}") from None
 
 
 def _read_events(path: Path) -> list[Event]:
     events = []
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().split(b"\n"):
             try:
-                fields = json.loads(line)
-            except ValueError:
+                events.append(Event(**json.loads(line)))
+            except (ValueError, TypeError):
                 continue  # the last line of a run that died may be half written
-            events.append(Event(fields["t_ns"], fields["name"], fields["detail"]))
     return events
 
 
 def _read_records(folder: Path) -> np.ndarray:
-    batches = list(_stored_batches(folder, "requests", "requests-*.arrows"))
-    records = np.empty(sum(len(b) for b in batches), RECORD)
-    at = 0
-    while batches:
-        batch = batches.pop(0)
-        part = records[at : at + len(batch)]
-        for name in RECORD.names or ():
-            part[name] = _numbers(batch.column(name), name)
-        at += len(batch)
+    with _reading(folder, "requests"):
+        batches = list(_stored_batches(folder, "requests", "requests-*.arrows"))
+        records = np.empty(sum(len(b) for b in batches), RECORD)
+        at = 0
+        while batches:
+            batch = batches.pop(0)
+            part = records[at : at + len(batch)]
+            for name in RECORD.names or ():
+                part[name] = _numbers(batch.column(name))
+            at += len(batch)
     return records
 
 
-def _numbers(column: pa.Array, name: str) -> np.ndarray:
+def _numbers(column: pa.Array) -> np.ndarray:
     if isinstance(column, pa.DictionaryArray):
         codes = np.array([ERRORS.index(text) for text in column.dictionary.to_pylist()], np.uint8)
         named: np.ndarray = codes[column.indices.to_numpy(zero_copy_only=False)]
@@ -261,14 +281,14 @@ def _numbers(column: pa.Array, name: str) -> np.ndarray:
 
 
 def _read_samples(folder: Path) -> Samples:
-    batches = list(_stored_batches(folder, "samples", "samples*.arrows"))
     series: dict[tuple[str, str, str], int] = {}
     times, codes, values = [np.empty(0, np.int64)], [np.empty(0, np.int32)], [np.empty(0)]
-    for batch in batches:
-        keys = zip(*(batch.column(name).to_pylist() for name in _CODED), strict=True)
-        codes.append(np.array([series.setdefault(key, len(series)) for key in keys], np.int32))
-        times.append(batch.column("t_ns").to_numpy())
-        values.append(batch.column("value").to_numpy())
+    with _reading(folder, "samples"):
+        for batch in _stored_batches(folder, "samples", "samples*.arrows"):
+            keys = zip(*(batch.column(name).to_pylist() for name in _CODED), strict=True)
+            codes.append(np.array([series.setdefault(key, len(series)) for key in keys], np.int32))
+            times.append(batch.column("t_ns").to_numpy())
+            values.append(batch.column("value").to_numpy())
     t_ns = np.concatenate(times)
     order = np.argsort(t_ns, kind="stable")
     return Samples(t_ns[order], np.concatenate(codes)[order], np.concatenate(values)[order], list(series))
@@ -280,10 +300,18 @@ def _stored_batches(folder: Path, name: str, streams: str) -> Iterator[pa.Record
         for stream in sorted(folder.glob(streams)):
             yield from _batches(stream)
         return
+    with pq.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=1 << 20)
+
+
+@contextmanager
+def _reading(folder: Path, name: str) -> Iterator[None]:
+    """UsageError where what is read is damaged."""
     try:
-        yield from pq.ParquetFile(path).iter_batches(batch_size=1 << 20)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UsageError(f"{path}: damaged: {str(error).splitlines()[0]}") from None
+        yield
+    except (pa.ArrowException, KeyError, ValueError, TypeError, OSError) as error:
+        reason = str(error.args[0] if error.args else error).splitlines()[0]
+        raise UsageError(f"{folder / name}.parquet: damaged: {reason}") from None
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:

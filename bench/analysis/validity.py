@@ -18,6 +18,7 @@ SENT = 0.99  # of the schedule's sends, made within the window
 LATE = 0.01  # of the sends may be late
 LAG_NS, LAG_SHARE = 1_000_000, 0.1  # a send is late after 1 ms, or a tenth of the median latency where that is longer
 BUSY = 0.8  # of the engine thread's time
+OTHERS = 15.0  # % of the machine that other processes may use
 TREND, TREND_P, TREND_PARTS = 0.1, 0.01, 12
 
 
@@ -29,7 +30,8 @@ def validity(run: Run) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
 def judge(m: Measured) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
     """(reasons, warnings) of a run that was measured already."""
     reasons = (*_status(m), *_failures(m), *_sends(m))
-    warnings = (*_timeouts(m), *_unchecked(m), *_queueing(m), *_busy_users(m), *trend(m.latency_ns()), *_few(m))
+    seen = (_timeouts(m), _unchecked(m), _queueing(m), _busy_users(m), _shared(m), trend(m.latency_ns()), _few(m))
+    warnings = tuple(reason for reasons_of_one in seen for reason in reasons_of_one)
     return reasons, warnings
 
 
@@ -161,6 +163,25 @@ def _unchecked(m: Measured) -> Iterator[Reason]:
             "unchecked",
             f"no answer was compared with a reference ({why}): a server that answers nonsense would look the same; "
             "models that bench builds come with one",
+        )
+
+
+def _shared(m: Measured) -> Iterator[Reason]:
+    """What neither the server nor the load used of the machine, where bench knows the server's share."""
+    start, end = m.run.window_ns
+    shares = {}
+    for device in ("host", "server", "load"):
+        t_ns, values = m.run.samples.get(device, "cpu_utilization")
+        inside = values[(t_ns >= start) & (t_ns < end)]
+        if not len(inside):
+            return
+        shares[device] = float(inside.mean())
+    others = shares["host"] - shares["server"] - shares["load"]
+    if others > OTHERS:
+        yield Reason(
+            "shared_machine",
+            f"other processes used {others:.0f}% of this machine's CPU within the window: server and load had to share with "
+            "them, and that is in the numbers; run it again on a quiet machine",
         )
 
 

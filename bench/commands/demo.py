@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import endpoint as endpoints
 from bench import environment, errors, resources, store, words
 from bench import workload as workloads
-from bench.commands.flags import add_load, add_output, override
+from bench.commands.flags import add_load, add_output, count, override
 from bench.commands.run import drivers, measure
 from bench.endpoint import Endpoint
 from bench.experiments import demo
@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "sides", nargs="*", default=["flask", "triton"], metavar="TARGET", help="two targets (default: flask triton)"
     )
     parser.add_argument("--workload", default="resnet50", metavar="W", help="a name or a .toml file (default: resnet50)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"rounds of each side (default: {ROUNDS})")
+    parser.add_argument("--rounds", type=count, default=ROUNDS, metavar="N", help=f"rounds of each side (default: {ROUNDS})")
     add_load(parser)
     add_output(parser)
 
@@ -45,19 +45,32 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
             stack.enter_context(endpoints.live(word, workload, folder / f"server-{n}.log", say))
             for n, word in enumerate(asked, 1)
         ]
-        folders = demo.begin(folder, workload.name, [side.name for side in live])
+        names = _names(live)
+        folders = demo.begin(folder, workload.name, names)
 
         def one(which: int, number: int, path: Path) -> Run:
             load, clock, sampler = drivers(live[which].word)
-            label = f"round {number} of {args.rounds}, {live[which].name}"
+            label = f"round {number} of {args.rounds}, {names[which]}"
             return measure(workload, live[which], path, load, clock, sampler, facts, say, label)
 
-        say(f"{workload.name}: {args.rounds} rounds a side, in turn, on {live[0].name} and {live[1].name}")
+        say(f"{workload.name}: {args.rounds} rounds a side, in turn, on {names[0]} and {names[1]}")
         whole = demo.measure(folders, args.rounds, workload.seed, one)
-    return _show(folder, live, whole, out, say)
+    return _show(folder, whole, out)
 
 
-def _show(folder: Path, live: list[Endpoint], whole: bool, out: Callable[[str], None], say: Terminal) -> int:
+def _names(live: list[Endpoint]) -> list[str]:
+    """Two names that tell the sides apart: those of one name get the options in which they differ, or else numbers."""
+    names = [side.name for side in live]
+    if names[0] == names[1]:
+        asked = [side.asked.options for side in live]
+        differing = [mine.items() - other.items() for mine, other in (asked, asked[::-1])]
+        names = [" ".join([name, *(f"{k}={v}" for k, v in sorted(of))]) for name, of in zip(names, differing, strict=True)]
+    if names[0] == names[1]:
+        names = [f"{name} ({n})" for n, name in enumerate(names, 1)]
+    return names
+
+
+def _show(folder: Path, whole: bool, out: Callable[[str], None]) -> int:
     comparison, sides = demo.load(folder)
     (folder / "report.html").write_text(html.comparison_html(comparison, sides), encoding="utf-8")
     (folder / "report.md").write_text(markdown.comparison_markdown(comparison, sides), encoding="utf-8")

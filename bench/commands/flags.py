@@ -28,8 +28,14 @@ def _reads(function: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"expected a whole number from 0 up, got {text!r}")
     return int(text)
 
 
@@ -37,20 +43,28 @@ def _duration(text: str) -> Nanoseconds:
     return Nanoseconds(units.duration_ns(text))
 
 
+def _some_time(text: str) -> Nanoseconds:
+    if not (duration := _duration(text)):
+        raise ValueError(f"expected a duration above 0, got {text!r}")
+    return duration
+
+
+count = _reads(_count)  # a whole number above 0, as a flag's type
+
+
 def add_load(parser: argparse.ArgumentParser) -> None:
     """The flags that override what a workload file says."""
     group = parser.add_argument_group("instead of what the workload file says")
-    count, duration = _reads(_count), _reads(_duration)
     group.add_argument("--users", type=count, metavar="N", help="users of a closed loop; connections that carry a rate")
     group.add_argument("--rate", type=_reads(arrivals.parse_rate), metavar="R", help='scheduled sends, such as "20/s"')
     group.add_argument(
         "--arrivals", choices=("closed", "constant", "poisson"), help="with --rate: poisson unless said otherwise"
     )
-    group.add_argument("--duration", type=duration, metavar="D", help='measured time, such as "20s"')
+    group.add_argument("--duration", type=_reads(_some_time), metavar="D", help='measured time, such as "20s"')
     group.add_argument("--requests", type=count, metavar="N", help="measure until N replies have come, instead of a duration")
-    group.add_argument("--warmup", type=duration, metavar="D", help="sent before, not measured")
-    group.add_argument("--timeout", type=duration, metavar="D", help="a reply that takes longer is an error")
-    group.add_argument("--seed", type=int, metavar="N", help="of payloads and schedules")
+    group.add_argument("--warmup", type=_reads(_duration), metavar="D", help="sent before, not measured")
+    group.add_argument("--timeout", type=_reads(_some_time), metavar="D", help="a reply that takes longer is an error")
+    group.add_argument("--seed", type=_reads(_seed), metavar="N", help="of payloads and schedules")
     group.add_argument("--slo", type=_reads(slo.parse_slo), metavar="SLO", help='such as "p99<250ms,errors<1%%"')
 
 
@@ -62,7 +76,9 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def override(workload: Workload, args: argparse.Namespace) -> Workload:
     """The workload as the flags want it; UsageError where they contradict each other."""
-    if args.duration and not args.requests:  # a duration given here ends a window that the file ends by a count
+    if args.duration and args.requests:
+        raise UsageError("--duration and --requests contradict each other: a window ends after a time or after a count")
+    if args.duration:  # a duration given here ends a window that the file ends by a count
         workload = msgspec.structs.replace(workload, requests=None)
     return workloads.override(
         workload,

@@ -107,6 +107,6 @@ def _progress(workload: Workload, p: Progress) -> tuple[float, str]:
     if workload.requests is not None and isinstance(workload.load, Closed):
         share = p.done / (workload.requests + 1)
     else:
-        share = p.elapsed_ns / (workload.warmup_ns + workload.duration_ns)
+        share = p.elapsed_ns / max(workload.warmup_ns + workload.duration_ns, 1)
     failed = f", {p.errors} failed" if p.errors else ""
     return share, f"{format_exact_duration(p.elapsed_ns // 10**9 * 10**9)}: {p.done} done{failed}"

@@ -51,21 +51,16 @@ def is_experiment(path: Path) -> bool:
 
 
 def load(path: Path) -> tuple[SideComparison, Sides]:
-    """The comparison in the experiment's folder; UsageError where its runs are missing or damaged."""
+    """The comparison in the experiment's folder; UsageError where something in it is damaged."""
     try:
         document = json.loads((path / FILE).read_text(encoding="utf-8"))
-        stored = [(s["name"], path / s["folder"]) for s in document["sides"]]
+        base, new = ((str(s["name"]), path / s["folder"]) for s in document["sides"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path / FILE}: damaged: {error}") from None
-    runs = [[_load(folder) for folder in store.find_runs(where)] for _, where in stored]
+    # none where the user stopped before this side's first round
+    runs = [[store.load_run(run.parent) for run in sorted(where.glob("*/run.json"))] for _, where in (base, new)]
     comparison = compare_sides(*runs)
-    first, second = (side(name, of_side) for (name, _), of_side in zip(stored, runs, strict=True))
-    return comparison, (first, second)
-
-
-def _load(folder: Path) -> Run:
-    store.finish(folder)
-    return store.load_run(folder)
+    return comparison, (side(base[0], runs[0]), side(new[0], runs[1]))
 
 
 def _slug(name: str) -> str:

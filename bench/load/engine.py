@@ -165,7 +165,8 @@ class Engine:
         return not under_way or now >= (self._stop_ns or self.phases.end_ns + 2 * self._workload.timeout_ns)
 
     def _finish(self) -> None:
-        self.unsent += len(self._due)
+        # a request that is given up has no end that could be recorded
+        self.unsent += len(self._due) + sum(seat.intended != _NONE for seat in self._seats.values())
         if self._mark is not None:
             elapsed = time.perf_counter_ns() - self._mark[0]
             self.cpu_share = (time.thread_time_ns() - self._mark[1]) / max(elapsed, 1)

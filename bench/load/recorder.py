@@ -84,7 +84,6 @@ class Recorder:
             if check == DIFFERENT:
                 self.messages.setdefault(ANSWER, message)
 
-
     def _check(self, target: Target, reference: Reference, payload: int, answer: Any) -> tuple[int, str]:
         try:
             outputs = target.outputs(answer)

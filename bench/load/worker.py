@@ -55,7 +55,8 @@ def plan_from_json(line: str) -> Plan:
 
 def main() -> int:
     """Carry out one plan; a BenchError is told to the command, which raises it again."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the command, which tells us
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.SIG_IGN)  # what is sent to the whole group is for the command, which tells us
     sys.setswitchinterval(SWITCH_S)
     plan = plan_from_json(sys.stdin.readline())
     try:

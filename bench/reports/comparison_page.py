@@ -109,7 +109,7 @@ def _leading(comparison: SideComparison, sides: Sides) -> Table:
         (Cell(_name(row.metric)), Cell(tables.measure(row.base)), Cell(tables.measure(row.new)), changed)
         for row, changed in zip(comparison.rows, changes, strict=True)
     )
-    note = "" if has_gpu(sides) else run_page.NO_GPU
+    note = run_page.utilization_note(tuple(r for one in sides for s in one.summaries for r in s.resources))
     return Table("In short", ("", *(tables.plain(one.name) for one in sides), "change"), rows, note, _SIDES)
 
 

@@ -10,7 +10,6 @@ from bench.reports.comparison_page import Side, Sides
 from bench.reports.series import Curve
 
 Figure = tuple[str, str, str, bool]
-_DOTS = 800
 
 
 def figures(comparison: SideComparison, sides: Sides) -> list[Figure]:
@@ -60,20 +59,24 @@ def _throughputs(side: Side) -> list[float]:
 
 
 def _latency(sides: Sides) -> Figure:
-    points: list[tuple[str, str, Curve]] = []
+    points: list[plots.Named] = []
+    lines: list[plots.Named] = []
     failed: list[np.ndarray] = []
     for n, (side, colour) in enumerate(zip(sides, plots.SIDES, strict=True)):
-        rounds = max(1, len(side.runs))
-        curves = [_latencies(run, max(50, _DOTS // rounds)) for run in side.runs]
-        points.append((tables.plain(side.name), colour, series.in_rounds(curves, side.runs, n)))
-        failed.append(series.in_rounds([_failed(run, max(10, 200 // rounds)) for run in side.runs], side.runs, n).x)
+        limit = max(50, 2 * series.DOTS // max(1, len(side.runs)))
+        every = [series.within(series.latencies(run), run) for run in side.runs]
+        name = tables.plain(side.name)
+        points.append((name, colour, series.in_rounds([series.dots(*one, limit) for one in every], side.runs, n)))
+        if any(len(one.x) > limit for one in every):
+            peaks = [series.slowest(*one, limit) for one in every]
+            lines.append((f"{name}, slowest", colour, series.in_rounds(peaks, side.runs, n)))
+        failed.append(
+            series.in_rounds([_failed(run, max(10, 200 // max(1, len(side.runs)))) for run in side.runs], side.runs, n).x
+        )
     crosses = np.concatenate(failed)
-    svg = plots.latency_over_time(points, [], crosses[np.isfinite(crosses)], _axis(sides))
-    return "Latency over time", "A dot a request. Within each round the first side is drawn left, the second right.", svg, False
-
-
-def _latencies(run: Run, limit: int) -> Curve:
-    return series.dots(*series.within(series.latencies(run), run), limit)
+    svg = plots.latency_over_time(points, lines, crosses[np.isfinite(crosses)], _axis(sides))
+    some = "Some of the requests and the slowest" if lines else "Every request"
+    return "Latency over time", f"{some}. Within each round the first side is drawn left, the second right.", svg, False
 
 
 def _failed(run: Run, limit: int) -> Curve:
@@ -82,14 +85,15 @@ def _failed(run: Run, limit: int) -> Curve:
 
 
 def _utilization(sides: Sides) -> list[Figure]:
+    gpu = comparison_page.has_gpu(sides)
     curves = []
     for n, (side, colour) in enumerate(zip(sides, plots.SIDES, strict=True)):
-        levels = [_level(run, series.POINTS // max(1, len(side.runs))) for run in side.runs]
+        levels = [_level(run, gpu, series.POINTS // max(1, len(side.runs))) for run in side.runs]
         curves.append((tables.plain(side.name), colour, series.in_rounds(levels, side.runs, n)))
     if not any(len(curve.x) for _, _, curve in curves):
         return []
     svg = plots.steps_over_time(curves, None, _axis(sides), "%", top=105, steps=False, wide=True)
-    if comparison_page.has_gpu(sides):
+    if gpu:
         return [
             ("GPU utilization over time", "The share of time in which any kernel ran; of several GPUs, their mean.", svg, True)
         ]
@@ -103,8 +107,8 @@ def _utilization(sides: Sides) -> list[Figure]:
     ]
 
 
-def _level(run: Run, points: int) -> Curve:
-    return series.thinned(series.within(series.leading_level(run), run), max(points, 2))
+def _level(run: Run, gpu: bool, points: int) -> Curve:
+    return series.thinned(series.within(series.leading_level(run, gpu), run), max(points, 2))
 
 
 def _axis(sides: Sides) -> plots.TimeAxis:

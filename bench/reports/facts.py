@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.record import Run
-from bench.reports.tables import plain
+from bench.reports.tables import amount, plain
 
 Facts = dict[str, str]
 
 _SERVER = (("kind", "server"), ("version", "version"), ("backend", "backend"), ("source", "source"))
+_DIGEST = 16  # of a digest, enough to tell two apart
 _SHOWN = ("name", "asked", "word", "server", "model")
 
 
@@ -18,7 +19,10 @@ def target_name(run: Run) -> str:
 
 
 def settings(run: Run) -> Facts:
-    """How the target was set up, flat: server, version, its options (threads, workers, instances, ...), model."""
+    """How the target was set up, flat: server, version, its options (threads, workers, instances, ...), model.
+
+    Of a server that bench did not start, what it says of itself stands in their place.
+    """
     server = _table(run.target, "server")
     facts = {label: plain(server[key]) for key, label in _SERVER if server.get(key) not in (None, "")}
     if not server:
@@ -28,8 +32,13 @@ def settings(run: Run) -> Facts:
     facts |= {
         label: plain(run.target[key]) for key, label in (("word", "driven as"), ("asked", "asked for")) if run.target.get(key)
     }
+    return facts if server else facts | said(run)
+
+
+def said(run: Run) -> Facts:
+    """What the endpoint says of itself, and whatever else is known of the target."""
     others = {key: value for key, value in run.target.items() if key not in _SHOWN}
-    return facts | {key.replace("_", " "): value for key, value in flat(others)}
+    return {key.replace("_", " "): value for key, value in flat(others)}
 
 
 def load_settings(run: Run, load: str) -> Facts:
@@ -70,17 +79,20 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for index, inner in enumerate(value):
             yield from flat(inner, f"{path}[{index}]")
     elif isinstance(value, list | tuple):
-        yield path, ", ".join(_leaf(inner) for inner in value) or "none"
+        yield path, ", ".join(_leaf(path, inner) for inner in value) or "none"
     else:
-        yield path, _leaf(value)
+        yield path, _leaf(path, value)
 
 
-def _leaf(value: Any) -> str:
+def _leaf(path: str, value: Any) -> str:
     if value is None:
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else plain(value)
+    if isinstance(value, int | float):
+        return amount(value, "bytes") if path.endswith("bytes") else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    text = plain(value)
+    return text[:_DIGEST] if path.endswith("digest") else text
 
 
 def _table(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:

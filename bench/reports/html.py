@@ -9,7 +9,7 @@ from bench.analysis.summary import Summary
 from bench.record import Run
 from bench.reports import comparison_page, facts, run_page
 from bench.reports.comparison_page import Sides
-from bench.reports.tables import Cell, Page, Table, Verdict
+from bench.reports.tables import Cell, Page, Table, Verdict, counted
 
 TERMS = (
     ("latency", "from when a request was meant to be sent until its reply was complete: a late send is in it."),
@@ -52,6 +52,7 @@ def run_html(run: Run, summary: Summary) -> str:
     machine = el(
         "section",
         _details("Machine and software", facts.environment(run)),
+        _details("What the endpoint said of itself", facts.said(run)) if run.target.get("server") else None,
         _details("What the load said of itself", facts.load_report(run)),
         terms(),
     )
@@ -63,13 +64,15 @@ def comparison_html(comparison: SideComparison, sides: Sides) -> str:
     from bench.reports import comparison_plots
 
     page = comparison_page.comparison_page(comparison, sides)
-    ids = [run.id for side in sides for run in side.runs]
-    made = " · ".join(filter(None, ("bench", *ids[:1], f"and {len(ids) - 1} more runs" if len(ids) > 1 else "")))
+    runs = [run for side in sides for run in side.runs]
+    made = " · ".join(filter(None, ("bench", counted(len(runs), "run"), min((run.created for run in runs), default=""))))
     drawn = enumerate(comparison_plots.figures(comparison, sides))
     figures = el("section", *(figure(*one, key=f"plot{n}") for n, one in drawn), class_="pair")
     rest = [el("section", el("h2", t.title), table_html(t)) for t in page.tables[1:]]
-    machines = (_details(f"Machine and software: {side.name}", facts.environment(side.runs[0])) for side in sides if side.runs)
-    return document(page, made, [figures, *rest, el("section", *machines, terms())])
+    known = [(side.name, side.runs[0]) for side in sides if side.runs]
+    machines = (_details(f"Machine and software: {name}", facts.environment(run)) for name, run in known)
+    said = (_details(f"What the endpoint said of itself: {name}", facts.said(run)) for name, run in known)
+    return document(page, made, [figures, *rest, el("section", *machines, *said, terms())])
 
 
 def document(page: Page, made: str, rest: Sequence[Markup]) -> str:

@@ -71,6 +71,9 @@ _STYLE: Any = {
 }
 
 
+Named = tuple[str, str, Curve]  # label, colour, points
+
+
 class TimeAxis(NamedTuple):
     """What stands below a plot over time: from `first`, shaded up to `start`, where the window begins, to `end`."""
 
@@ -92,9 +95,7 @@ def canvas(panels: int = 1, width: float = _WIDTH, height: float = _HEIGHT) -> I
         yield figure
 
 
-def cdf(
-    curves: Iterable[tuple[str, str, Curve]], claims: Iterable[tuple[float, float, str]], slo: tuple[str, float] | None
-) -> str:
+def cdf(curves: Iterable[Named], claims: Iterable[tuple[float, float, str]], slo: tuple[str, float] | None) -> str:
     """Share of requests answered within a latency, on an axis even in nines.
 
     `curves` are (label, colour, (ms, share)); `claims` the (quantile, ms, colour) that may be claimed: beyond the highest of a
@@ -116,28 +117,27 @@ def cdf(
         return _svg(figure)
 
 
-def latency_over_time(
-    points: Iterable[tuple[str, str, Curve]], medians: Iterable[tuple[str, Curve]], failed: np.ndarray, time: TimeAxis
-) -> str:
-    """Each request's latency at its intended send; a cross for each that failed."""
+def latency_over_time(points: Iterable[Named], lines: Iterable[Named], failed: np.ndarray, time: TimeAxis) -> str:
+    """Each request's latency at its intended send, and lines over them; a cross for each request that failed."""
     drawn = [p for p in points if len(p[2].x)]
+    over = [line for line in lines if len(line[2].x)]
     with canvas() as figure:
         axes = figure.axes[0]
         for label, colour, curve in drawn:
             _scatter(axes, curve, colour, label)
-        for colour, curve in medians:
-            axes.plot(curve.x, curve.y, color=colour, linewidth=1.8)
-        _latency_scale(axes.yaxis, [c.y for _, _, c in drawn])
+        for label, colour, curve in over:
+            axes.plot(curve.x, curve.y, color=colour, linewidth=1.2, label=_label(label))
+        _latency_scale(axes.yaxis, [c.y for _, _, c in (*drawn, *over)])
         if len(failed):
             _failures(axes, failed)
         _time_axis(axes, time)
         axes.set_ylabel("latency, ms")
-        _legend(axes, len(drawn) > 1 or len(failed) > 0)
+        _legend(axes, len(drawn) + len(over) > 1 or len(failed) > 0)
         return _svg(figure)
 
 
 def steps_over_time(
-    curves: Iterable[tuple[str, str, Curve]], asked: tuple[str, float] | None, time: TimeAxis, unit: str, *,
+    curves: Iterable[Named], asked: tuple[str, float] | None, time: TimeAxis, unit: str, *,
     top: float | None = None, steps: bool = True, wide: bool = False,
 ) -> str:  # fmt: skip
     """A quantity over time from zero upwards, as steps or as a line; `asked` marks a level, (label, value)."""
@@ -153,6 +153,7 @@ def steps_over_time(
         highest = max((float(np.nanmax(c.y)) for _, _, c in drawn if np.isfinite(c.y).any()), default=1.0)
         axes.set_ylim(0, top or 1.15 * max(highest, asked[1] if asked else 0.0, 1e-9))
         axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(_short))
         _time_axis(axes, time)
         axes.set_ylabel(unit)
         _legend(axes, len(drawn) > 1 or asked is not None)
@@ -172,6 +173,7 @@ def rounds(panels: Iterable[tuple[str, list[float], list[float]]], names: tuple[
             finite = [v for v in (*first, *second) if math.isfinite(v)]
             axes.set_ylim(0, 1.15 * max(finite, default=1.0) or 1.0)
             axes.set_xlim(0.4, len(numbers) + 0.6)
+            axes.yaxis.set_major_formatter(FuncFormatter(_short))
             axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
             axes.grid(visible=False, axis="x")
             axes.set_title(title, loc="left", fontsize=8.5, color=_MUTED)
@@ -224,6 +226,7 @@ def _tail(axes: Axes, label: str, colour: str, curve: Curve, claimable: float) -
 def _nines_scale(axes: Axes, shares: list[np.ndarray]) -> None:
     highest = max((float(s[-1]) for s in shares if len(s)), default=0.9)
     ticks = [q for q in (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999) if q <= max(highest, 0.9) + 1e-12]
+    ticks = ticks[1:] if highest > 0.9999 else ticks  # 0% and 50% would print over each other
     axes.yaxis.set_major_locator(FixedLocator([float(_nines(q)) for q in ticks]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda nines, _: f"{100 * (1 - 10.0**-nines):.6g}%"))
     axes.set_ylim(0, float(_nines(max(highest, 0.9))) * 1.04)

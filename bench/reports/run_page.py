@@ -15,6 +15,7 @@ _METRICS = {
     "temperature_c": "temperature",
     "energy_j": "energy",
 }
+NOT_SAMPLED = "no utilization: none was sampled"
 NO_GPU = "no GPU: CPU utilization shown (100% is every core of the machine)"
 
 
@@ -48,6 +49,13 @@ def has_gpu(resources: tuple[Resource, ...]) -> bool:
     return any(r.device.startswith("gpu") and r.metric == "utilization" for r in resources)
 
 
+def utilization_note(resources: tuple[Resource, ...]) -> str:
+    """What stands beside a utilization: nothing where it is a GPU's."""
+    if has_gpu(resources):
+        return ""
+    return NO_GPU if leading_resources(resources) else NOT_SAMPLED
+
+
 def resource_label(r: Resource) -> str:
     """ "GPU 0 utilization", "server CPU", "load generator memory"."""
     metric = _METRICS.get(r.metric) or tables.plain(r.metric).replace("_", " ")
@@ -65,7 +73,7 @@ def resource_table(resources: tuple[Resource, ...]) -> Table:
     rows = tuple(
         (Cell(resource_label(r)), Cell(tables.amount(r.mean, r.unit)), Cell(tables.amount(r.peak, r.unit))) for r in order
     )
-    note = "" if has_gpu(resources) else NO_GPU
+    note = utilization_note(resources)
     return Table("Resources", ("", "mean", "peak"), rows, note)
 
 
@@ -93,7 +101,7 @@ def _headline(summary: Summary) -> Table:
             Cell(f"{tables.share(summary.error_rate)} ({failed:,} of {summary.requests:,})", _bad(failed)),
         ),
     ]
-    note = "" if has_gpu(summary.resources) else NO_GPU
+    note = utilization_note(summary.resources)
     return Table("In short", ("", "measured"), tuple(rows), note)
 
 

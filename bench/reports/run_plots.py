@@ -31,14 +31,14 @@ def _cdf(run: Run, summary: Summary) -> tuple[str, str, str]:
 def _latency(run: Run) -> tuple[str, str, str]:
     every = series.latencies(run)
     edges = series.edges(0.0, series.length_s(run), len(every.x))
-    median = series.running_quantile(*every, 0.5, edges)
-    points, failed = [("one request", _LINE, series.dots(*every))], series.failures(run, 200)
-    svg = plots.latency_over_time(points, [(plots.COLOURS["ink"], median)], failed, axis(run))
-    return (
-        "Latency over time",
-        "A dot a request, at its intended send; the line is the running median. Shaded: warm-up, not measured.",
-        svg,
-    )
+    points = series.dots(*every)
+    lines = [
+        ("slowest", plots.COLOURS["muted"], series.slowest(*every)),
+        ("median", plots.COLOURS["ink"], series.running_quantile(*every, 0.5, edges)),
+    ]
+    svg = plots.latency_over_time([("one request", _LINE, points)], lines, series.failures(run, 200), axis(run))
+    some = f"{len(points.x):,} of {len(every.x):,} requests" if len(points.x) < len(every.x) else "Every request"
+    return "Latency over time", f"{some}, at the intended send. Shaded: warm-up, not measured.", svg
 
 
 def _throughput(run: Run) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -59,16 +60,22 @@ def cdf(values: np.ndarray, points: int = POINTS) -> Curve:
 
 
 def dots(t: np.ndarray, y: np.ndarray, limit: int = DOTS) -> Curve:
-    """At most `limit` of the points, in the order of time: an even choice of them, and the largest of each stretch."""
+    """At most `limit` of the points, chosen evenly, in the order of time."""
+    order = np.argsort(t, kind="stable")
+    if len(order) > limit:
+        order = order[np.linspace(0, len(order) - 1, limit).astype(np.int64)]
+    return Curve(t[order], y[order])
+
+
+def slowest(t: np.ndarray, y: np.ndarray, limit: int = DOTS) -> Curve:
+    """The largest of each stretch of time, which `dots` may have left out; nothing where it left out none."""
+    if len(t) <= limit:
+        return EMPTY
     order = np.argsort(t, kind="stable")
     t, y = t[order], y[order]
-    if len(t) <= limit:
-        return Curve(t, y)
-    starts = np.linspace(0, len(t), limit // 4 + 1).astype(np.int64)[:-1]
-    peaks = [start + int(np.argmax(y[start:stop])) for start, stop in zip(starts, [*starts[1:], len(t)], strict=True)]
-    even = np.linspace(0, len(t) - 1, limit - len(peaks)).astype(np.int64)
-    chosen = np.unique(np.concatenate([peaks, even]))
-    return Curve(t[chosen], y[chosen])
+    starts = np.linspace(0, len(t), limit // 8 + 1).astype(np.int64)
+    peaks = [start + int(np.argmax(y[start:stop])) for start, stop in pairwise(starts)]
+    return Curve(t[peaks], y[peaks])
 
 
 def running_quantile(t: np.ndarray, y: np.ndarray, q: float, edges: np.ndarray, least: int = 5) -> Curve:
@@ -115,12 +122,15 @@ def utilization(run: Run) -> list[Levels]:
     return [level for level in levels if len(level.curve.x)]
 
 
-def leading_level(run: Run) -> Curve:
-    """The one level that stands for the target: the mean of the GPUs, else the server's CPU, else the machine's."""
+def leading_level(run: Run, gpu: bool) -> Curve:
+    """The one level that stands for the target: the mean of its GPUs; without `gpu` the server's CPU, else the machine's."""
     levels = utilization(run)
     gpus = [level.curve for level in levels if level.label.startswith("GPU")]
+    if not gpu:
+        cpus = (level.curve for level in levels if level.label in ("server", "whole machine"))
+        return next(cpus, EMPTY)
     if not gpus:
-        return next((level.curve for level in levels if level.label != "load generator"), EMPTY)
+        return EMPTY
     shortest = min(len(curve.x) for curve in gpus)
     return Curve(gpus[0].x[:shortest], np.mean([curve.y[:shortest] for curve in gpus], axis=0))
 
@@ -146,7 +156,7 @@ def in_rounds(curves: Sequence[Curve], runs: Sequence[Run], side: int) -> Curve:
 
     Windows of different length are drawn equally long; a NaN parts every two rounds.
     """
-    if not curves:
+    if not any(len(curve.x) for curve in curves):
         return EMPTY
     gap = np.array([np.nan])
     x = []

@@ -127,7 +127,7 @@ def change(ratio: Estimate | None, better: Better = None) -> Cell:
         return Cell(f"no change shown [{ratio.low:.2f}x, {ratio.high:.2f}x]", "muted")
     small = _small(ratio.value)
     least, most = sorted(_change(end, small) for end in (ratio.low, ratio.high))
-    keep = _change_decimals(_change(ratio.value, small), least, most)
+    keep = _change_decimals(_change(ratio.value, small), least, most, 0.0 if small else 1.0)
     tone: Tone = "" if better is None else "better" if (better == "lower") == (ratio.value < 1) else "worse"
     return Cell(f"{_times(ratio.value, keep)} [{_end(least, keep)}, {_end(most, keep)}]", tone)
 
@@ -195,9 +195,12 @@ def _change(ratio: float, small: bool) -> float:
     return ratio if ratio >= 1 else 1 / ratio
 
 
-def _change_decimals(value: float, low: float, high: float) -> int:
+def _change_decimals(value: float, least: float, most: float, nothing: float) -> int:
+    """Two figures, or as many as keep the ends of the interval apart, and the lesser apart from `nothing`, no change at all."""
     keep = min(max(1 - math.floor(math.log10(value)), 0), 2) if value > 0 else 0
-    return keep + 1 if keep < 2 and low < high and round(low, keep) == round(high, keep) else keep
+    while keep < 3 and (round(least, keep) <= nothing < least or (least < most and round(least, keep) == round(most, keep))):
+        keep += 1
+    return keep
 
 
 def _end(value: float, decimals: int) -> str:
@@ -207,5 +210,5 @@ def _end(value: float, decimals: int) -> str:
 def _times(ratio: float, decimals: int | None = None) -> str:
     small = _small(ratio)
     value = _change(ratio, small)
-    keep = _change_decimals(value, value, value) if decimals is None else decimals
+    keep = _change_decimals(value, value, value, 0.0) if decimals is None else decimals
     return f"{_end(value, keep)}{'%' if small else 'x'} {'lower' if ratio < 1 else 'higher'}"

@@ -66,7 +66,8 @@ def sample(
 
 def main() -> int:
     """Sample as the request on stdin says; see `bench.samplers.record`."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the command decides when sampling ends
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.SIG_IGN)  # they reach the whole group; the command decides when sampling ends
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):
         return 0  # the command died before it had asked

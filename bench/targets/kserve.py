@@ -84,22 +84,24 @@ class KServeHttp:
     def judge(self, reply: Reply, id_: bytes) -> Verdict:
         if reply.head.status != 200:
             return Verdict(STATUS, f"HTTP {reply.head.status}: {error_text(reply.body[:300].decode('utf-8', 'replace'))}")
+        # Triton puts the id first: what follows it is the same in every good reply to a payload
         text = reply.body[: _header_length(reply)]
-        if text[:7] == _ID:
-            if text[7:23] != id_:
-                return Verdict(
-                    PROTOCOL, f"the reply to request {id_.decode()} carries the id {text[7:23].decode('ascii', 'replace')}"
-                )
-            text = text[23:]
-        known = self._memo.get(text, len(reply.body))
-        return known if known is not None else self._parse(text, reply)
+        begin = _ID + id_
+        key = text[len(begin) :] if text.startswith(begin) else text
+        known = self._memo.get(key, len(reply.body))
+        return known if known is not None else self._parse(key, reply, id_.decode())
 
-    def _parse(self, key: bytes, reply: Reply) -> Verdict:
-        document = _document(reply)
-        if document is None:
+    def _parse(self, key: bytes, reply: Reply, id_: str) -> Verdict:
+        try:
+            document = _document(reply)
+            got = document.get("id", id_)
+            if got != id_:
+                return Verdict(PROTOCOL, f"the reply to request {id_} carries the id {str(got)[:32]}")
+            verdict = self._verdict(document, reply)
+        except (ValueError, KeyError, TypeError, AttributeError):
             return Verdict(PROTOCOL, f"the reply is no KServe v2 inference reply: {reply.body[:80]!r}")
-        verdict = self._verdict(document, reply)
-        return self._memo.put(key, len(reply.body), verdict) if _HEADER_LENGTH in reply.head.headers else verdict
+        repeats = _HEADER_LENGTH in reply.head.headers and id_.encode() not in key
+        return self._memo.put(key, len(reply.body), verdict) if repeats else verdict
 
     def _verdict(self, document: dict[str, Any], reply: Reply) -> Verdict:
         version, wanted = str(document.get("model_version", "")), self._workload.model.version
@@ -117,7 +119,6 @@ class KServeHttp:
 
     def outputs(self, answer: Reply) -> Tensors:
         document = _document(answer)
-        assert document is not None
         at, tensors = _header_length(answer), {}
         for output in document["outputs"]:
             kind, shape = NUMPY_TYPES[output["datatype"]], output["shape"]
@@ -148,12 +149,11 @@ def _header_length(reply: Reply) -> int:
     return int(text) if text is not None and text.isdigit() else len(reply.body)
 
 
-def _document(reply: Reply) -> dict[str, Any] | None:
-    try:
-        document = json.loads(reply.body[: _header_length(reply)])
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) and isinstance(document.get("outputs"), list) else None
+def _document(reply: Reply) -> dict[str, Any]:
+    document = json.loads(reply.body[: _header_length(reply)])
+    if not isinstance(document, dict) or not isinstance(document.get("outputs"), list):
+        raise ValueError("no document with outputs")
+    return document
 
 
 def _specs(tensors: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -169,3 +169,19 @@ def test_too_few_requests_for_any_high_quantile_are_warned_of() -> None:
     """43 requests show no P90; 44 may."""
     assert warnings(make_run([10.0] * 43)) == ["few_requests"]
     assert warnings(make_run([10.0] * 44)) == []
+
+
+@pytest.mark.parametrize(("server", "warned"), [(40.0, True), (80.0, False)])
+def test_other_processes_on_the_machine_are_warned_of(server, warned):
+    """Host CPU that is neither the server's nor the load's belongs to somebody else, and spoils the numbers."""
+    cpu = {"host": 90.0, "server": server, "load": 5.0}
+    samples = {(device, "cpu_utilization"): [(t, share) for t in range(0, 1000, 100)] for device, share in cpu.items()}
+    _, warnings = validity(make_run([10.0] * 100, samples=samples))
+    assert ("shared_machine" in [w.code for w in warnings]) is warned
+
+
+def test_nothing_is_said_of_other_processes_where_the_server_s_share_is_unknown():
+    """A server that bench did not start may be the other process."""
+    samples = {(device, "cpu_utilization"): [(500, 90.0)] for device in ("host", "load")}
+    _, warnings = validity(make_run([10.0] * 100, samples=samples))
+    assert "shared_machine" not in [w.code for w in warnings]

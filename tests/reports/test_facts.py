@@ -29,11 +29,25 @@ def test_options_of_the_server_are_shown_by_name() -> None:
     assert known == {"server": "flask", "threads": "2", "session options.graph": "all", "spin": "no"}
 
 
-def test_what_else_a_target_says_is_kept() -> None:
-    """A fact that the reports do not know by name is shown all the same."""
-    assert facts.settings(run_with(target={"server": {"kind": "x"}, "endpoint": {"extensions": ["a", "b"]}})) == {
+def test_what_an_endpoint_says_stands_in_for_settings_that_are_not_known() -> None:
+    """Beside settings that are known it would only bury them."""
+    said = {"answered_as": {"version": "2.48", "extensions": ["a", "b"]}}
+    shown = {"answered as.version": "2.48", "answered as.extensions": "a, b"}
+    unknown = facts.settings(run_with(target={"server": None} | said))
+    assert unknown == {"server": "not started by bench: its settings are not known"} | shown
+    started = run_with(target={"server": {"kind": "x"}} | said)
+    assert facts.settings(started) == {"server": "x"}
+    assert facts.said(started) == shown
+
+
+def test_sizes_counts_and_digests_are_written_for_people() -> None:
+    """25,557,032 parameters, 25.2 GB, and enough of a digest to tell two models apart."""
+    model = {"parameters": 25557032, "digest": "0123456789abcdef" * 4, "memory_bytes": 25_200_000_000}
+    assert facts.settings(run_with(target={"server": {"kind": "x"}, "model": model})) == {
         "server": "x",
-        "endpoint.extensions": "a, b",
+        "model parameters": "25,557,032",
+        "model digest": "0123456789abcdef",
+        "model memory_bytes": "25.2 GB",
     }
 
 

@@ -53,6 +53,14 @@ def test_a_long_run_makes_small_plots() -> None:
     assert sum(len(svg) for _, _, svg in run_plots.figures(run, summarize(run))) < 400_000
 
 
+def test_a_choice_of_requests_is_said_to_be_one() -> None:
+    """A reader must not take the dots for all there is, or the slowest for typical."""
+    few, many = (run_plots.figures(run, summarize(run))[1] for run in (make_run([5.0] * 100), make_run([5.0] * 5000)))
+    assert few[1].startswith("Every request")
+    assert many[1].startswith("1,500 of 5,000 requests")
+    assert "slowest" in texts(many[2])
+
+
 def test_only_what_may_be_claimed_is_marked(made_run: Callable[..., Run]) -> None:
     """100 requests carry a P50, P90 and P95: three dots; the curve beyond them is dotted."""
     run = made_run()
@@ -116,7 +124,7 @@ def test_no_plot_needs_a_value() -> None:
     nan = float("nan")
     for svg in (
         plots.cdf([], [], None),
-        plots.latency_over_time([("a", "#b4530a", nothing)], [("#1f5fbf", nothing)], np.array([1.0]), AXIS),
+        plots.latency_over_time([("a", "#b4530a", nothing)], [("b", "#1f5fbf", nothing)], np.array([1.0]), AXIS),
         plots.steps_over_time([("a", "#b4530a", nothing)], None, AXIS, "%"),
         plots.rounds([("mean", [nan, 1.0], [nan])], ("a", "b")),
         plots.rounds([("mean", [], [])], ("a", "b")),
@@ -139,6 +147,15 @@ def test_theming_touches_tags_only() -> None:
     assert ">#1f5fbf<" in themed
     assert "var(--second, #1f5fbf)" in themed
     assert 'id="p0-' in themed
+
+
+def test_a_side_without_a_gpu_is_not_drawn_among_gpus(made_sides: Callable[..., tuple[SideComparison, Sides]]) -> None:
+    """Its CPU must not pass for the utilization of a GPU."""
+    figures = comparison_plots.figures(*made_sides(new={"gpu": True}))
+    title, _, svg, _ = figures[-1]
+    assert title == "GPU utilization over time"
+    assert plots.SIDES[0] not in svg
+    assert plots.SIDES[1] in svg
 
 
 def test_both_sides_are_drawn_in_every_plot_of_a_comparison(made_sides: Callable[..., tuple[SideComparison, Sides]]) -> None:

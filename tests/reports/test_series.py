@@ -31,14 +31,22 @@ def test_a_distribution_of_nothing_is_empty() -> None:
 
 
 @given(VALUES, st.integers(8, 400))
-def test_dots_are_few_real_and_never_lose_the_largest(values: np.ndarray, limit: int) -> None:
-    """Decimation that drops the worst request would hide what the plot is looked at for."""
+def test_dots_are_few_real_and_in_the_order_of_time(values: np.ndarray, limit: int) -> None:
+    """What is drawn as a request was one."""
     t = np.arange(len(values), dtype=np.float64)[::-1]
     dots = series.dots(t, values, limit)
-    assert len(dots.x) <= max(limit, 1)
+    assert len(dots.x) == min(limit, len(values))
     assert (np.diff(dots.x) > 0).all()
-    assert dots.y.max() == values.max()
     assert set(zip(dots.x, dots.y, strict=True)) <= set(zip(t, values, strict=True))
+
+
+@given(VALUES, st.integers(8, 400))
+def test_the_slowest_request_is_never_lost(values: np.ndarray, limit: int) -> None:
+    """A choice of requests that drops the worst would hide what the plot is looked at for."""
+    t = np.arange(len(values), dtype=np.float64)[::-1]
+    shown = np.concatenate([series.dots(t, values, limit).y, series.slowest(t, values, limit).y])
+    assert shown.max() == values.max()
+    assert len(shown) <= 2 * limit
 
 
 def test_a_million_requests_become_a_few_thousand_dots() -> None:
@@ -89,21 +97,22 @@ def test_utilization_is_the_gpus_where_there_are_some() -> None:
     }
     run = make_run([10.0], samples=samples)
     assert [level.label for level in series.utilization(run)] == ["GPU 0", "GPU 1"]
-    assert series.leading_level(run).y.tolist() == [60.0]
+    assert series.leading_level(run, gpu=True).y.tolist() == [60.0]
 
 
 def test_utilization_without_a_gpu_is_the_cpus() -> None:
     """A GPU that is not there has no utilization, not even zero."""
     run = make_run([10.0], samples={("host", "cpu_utilization"): [(0, 70.0)], ("server", "cpu_utilization"): [(0, 60.0)]})
     assert [level.label for level in series.utilization(run)] == ["server", "whole machine"]
-    assert series.leading_level(run).y.tolist() == [60.0]
-    assert len(series.leading_level(make_run([10.0])).x) == 0
+    assert series.leading_level(run, gpu=False).y.tolist() == [60.0]
+    assert len(series.leading_level(run, gpu=True).x) == 0
+    assert len(series.leading_level(make_run([10.0]), gpu=False).x) == 0
 
 
 def test_the_level_of_the_load_generator_never_stands_for_the_server() -> None:
     """Where only the generator was sampled there is nothing to show of the target."""
     run = make_run([10.0], samples={("load", "cpu_utilization"): [(0, 3.0)]})
-    assert len(series.leading_level(run).x) == 0
+    assert len(series.leading_level(run, gpu=False).x) == 0
 
 
 def test_rounds_stand_side_by_side_in_their_slots() -> None:

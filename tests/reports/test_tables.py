@@ -94,6 +94,8 @@ def test_a_quantile_without_a_claim_says_what_it_takes() -> None:
         ((1.05, 1.03, 1.07), "lower", "5.0% higher [3.0, 7.0]", "worse"),
         ((12.3, 11.9, 12.7), "higher", "12x higher [12, 13]", "better"),
         ((2.414, 2.411, 2.417), "higher", "2.41x higher [2.41, 2.42]", "better"),
+        ((1 / 1.4, 1 / 2.0, 1 / 1.02), "lower", "1.40x lower [1.02, 2.00]", "better"),
+        ((1.05, 1.0004, 1.1), "lower", "5.00% higher [0.04, 10.00]", "worse"),
         ((1.02, 0.97, 1.07), "lower", "no change shown [0.97x, 1.07x]", "muted"),
         ((0.5, 0.0, 0.9), "lower", "2.0x lower [1.1, ∞]", "better"),
         ((2.4, None, None), "lower", "2.4x higher (no interval)", "muted"),

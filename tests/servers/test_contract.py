@@ -121,10 +121,9 @@ def test_the_root_of_the_process_tree_runs_and_has_children(server: Server, desc
     assert server.exited() is None
 
 
+@pytest.mark.parametrize("server", ["triton"], indirect=True)
 def test_dynamic_batching_really_joins_requests(server: Server, tiny: BuiltModel) -> None:
     """Triton's own statistics: four requests at once were executed as one batch, in one call of the model."""
-    if server.facts.kind != "triton":
-        pytest.skip("Flask has no batching: that is the point of the comparison")
     before = batch_counts(server)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda part: infer(server, part), np.split(images(tiny, 4), 4)))

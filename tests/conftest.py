@@ -1,0 +1,67 @@
+"""The whole program, called as from a shell but in this process, and a workload that the scripted endpoint answers."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from bench import cli
+
+FOUR_FLOATS = """\
+description = "four floats, echoed"
+warmup = "100ms"
+duration = "2s"
+
+[model]
+name = "echo"
+
+[payload]
+distinct = 4
+
+[payload.inputs.x]
+datatype = "FP32"
+shape = [1, 4]
+
+[load]
+arrivals = "closed"
+users = 1
+
+[slo]
+quantile = "P90"
+latency = "6ms"
+
+[check]
+every = 1
+"""
+
+
+class Said(NamedTuple):
+    """What a command left: its exit code, and what it wrote to stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def bench() -> Callable[..., Said]:
+    """Runs `bench WORDS...`."""
+
+    def call(*words: str | Path) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main([str(word) for word in words])
+        return Said(code, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def four_floats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workload file for echo://: one user, 0.1 s of warm-up, 2 s measured, P90 promised in 6 ms, every reply compared."""
+    path = tmp_path_factory.mktemp("workloads") / "four-floats.toml"
+    path.write_text(FOUR_FLOATS)
+    return path

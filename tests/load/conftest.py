@@ -1,0 +1,259 @@
+"""A scripted server on raw sockets, a stand-in target for it, and what the rows of a recorder come to."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import store
+from bench import workload as workloads
+from bench.load.answers import Reference
+from bench.load.recorder import Recorder
+from bench.record import PROTOCOL, RECORD, STATUS, Run
+from bench.targets.base import FINE, Facts, Verdict, WireRequest
+from bench.tensors import Tensors
+from bench.wire import http1
+from bench.wire.http1 import Reply
+from bench.workload import Check, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the server was sent; `turn` counts the requests on one connection from 0."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    turn: int
+
+    @property
+    def id(self) -> int:
+        return int(self.headers["x-request-id"], 16)
+
+
+def reply_to(request: Request, status: str = "200 OK", body: bytes | None = None, extra: str = "") -> bytes:
+    """A whole reply that carries the request's id, and its body unless another is given."""
+    content = request.body if body is None else body
+    id_ = request.headers.get("x-request-id", "")
+    return f"HTTP/1.1 {status}\r\nX-Request-Id: {id_}\r\n{extra}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and the connection it came on; a script answers it by the methods, or does not."""
+
+    request: Request
+    connection: socket.socket
+    server: "Server"
+    open: bool = True
+
+    def send(self, data: bytes) -> None:
+        self.connection.sendall(data)
+
+    def reply(self, **options: Any) -> None:
+        self.send(reply_to(self.request, **options))
+
+    def close(self) -> None:
+        self.open = False
+
+    def wait(self) -> None:
+        """Do nothing until the server is stopped or `server.gate` is opened."""
+        self.server.gate.wait()
+
+
+Script = Callable[[Exchange], None]
+
+
+@dataclass(slots=True)
+class Server:
+    """Listens on a port of its own and does with each request what its script says; a thread a connection."""
+
+    script: Script
+    listener: socket.socket
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    gate: threading.Event = field(default_factory=threading.Event)
+    _sockets: list[socket.socket] = field(default_factory=list)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.listener.getsockname()
+        return host, port
+
+    def start(self) -> None:
+        self._spawn(self._accept)
+
+    def stop(self) -> None:
+        self.gate.set()
+        for connection in (self.listener, *self._sockets):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self.listener.close()
+
+    def _spawn(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                self.connections += 1
+                self._sockets.append(connection)
+                self._spawn(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        turn, open_ = 0, True
+        with connection, contextlib.suppress(OSError), connection.makefile("rb") as stream:
+            while open_ and (request := _read(stream, turn)) is not None:
+                self.requests.append(request)
+                exchange = Exchange(request, connection, self)
+                self.script(exchange)
+                open_, turn = exchange.open, turn + 1
+            # makefile() keeps the socket open, so the end is said aloud
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+def _read(stream: Any, turn: int) -> Request | None:
+    first = stream.readline()
+    if not first:
+        return None
+    headers = {}
+    while (line := stream.readline().strip()) != b"":
+        name, _, value = line.decode().partition(": ")
+        headers[name.lower()] = value
+    return Request(first.decode().split()[1], headers, stream.read(int(headers.get("content-length", 0))), turn)
+
+
+class Plain:
+    """A target whose requests are a payload's bytes under an id, and whose replies are good when they carry it."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.address = address
+
+    def probe(self) -> Facts:
+        return Facts("plain", "1")
+
+    def requests(self, payloads: Sequence[Tensors]) -> list[WireRequest]:
+        made = []
+        for tensors in payloads:
+            body = b"".join(array.tobytes() for array in tensors.values())
+            head = http1.request_head("/", "made", {"X-Request-Id": "0" * 16}, len(body))
+            made.append(WireRequest(bytearray(head), head.index(b"0" * 16), body))
+        return made
+
+    def judge(self, reply: Reply, id_: bytes) -> Verdict:
+        if reply.head.status != 200:
+            return Verdict(STATUS, f"HTTP {reply.head.status}")
+        return FINE if reply.head.headers[b"x-request-id"] == id_ else Verdict(PROTOCOL, "another id")
+
+    def outputs(self, answer: Reply) -> Tensors:
+        return {"x": np.frombuffer(answer.body, np.float32)}
+
+    def close(self) -> None:
+        pass
+
+
+class Written(list[np.ndarray]):
+    """A record writer that keeps what it is given."""
+
+    def write(self, records: np.ndarray) -> None:
+        self.append(records)
+
+    @property
+    def records(self) -> np.ndarray:
+        return np.concatenate([np.empty(0, RECORD), *self])
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Script], Server]]:
+    """Starts a server with a script."""
+    with contextlib.ExitStack() as stack:
+
+        def start(script: Script) -> Server:
+            listener = socket.create_server(("127.0.0.1", 0))
+            server = Server(script, listener)
+            stack.callback(server.stop)
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def nobody() -> Iterator[tuple[str, int]]:
+    """An address where nobody listens, and nobody else can begin to."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()
+
+
+@pytest.fixture
+def drained() -> Callable[..., np.ndarray]:
+    """The records that a recorder's rows become."""
+
+    def drain(recorder: Recorder, target: Any, answers: Tensors | None = None) -> np.ndarray:
+        written = Written()
+        recorder.hand_over()
+        recorder.drain(target, Reference(Check(tolerance=1e-3), answers or {}), written)  # type: ignore[arg-type]
+        return written.records
+
+    return drain
+
+
+@pytest.fixture
+def plain() -> Callable[[tuple[str, int]], Plain]:
+    """Makes the stand-in target for an address."""
+    return Plain
+
+
+@pytest.fixture
+def stored() -> Callable[[Path, Workload], Run]:
+    """What a load has written to a folder, read as a run that died there."""
+
+    def load(folder: Path, workload: Workload) -> Run:
+        document = {
+            "schema_version": store.SCHEMA_VERSION,
+            "id": "made",
+            "workload": workloads.to_builtins(workload),
+            "target": {},
+            "environment": {},
+            "window_ns": [0, 0],
+            "status": "running",
+            "created": "2026-01-01T00:00:00+00:00",
+            "load": {},
+        }
+        store.write_json(folder / "run.json", document)
+        return store.load_run(folder)
+
+    return load
+
+
+@pytest.fixture
+def flask_like() -> Script:
+    """A script that speaks like the Flask baseline with a model "made" that answers its input x as y."""
+    specs = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}],
+    }
+
+    def script(exchange: Exchange) -> None:
+        if exchange.request.path == "/metadata":
+            document: dict[str, Any] = {"model": "made", "version": "1", "flask_version": "3", **specs}
+        else:
+            x = json.loads(exchange.request.body)["inputs"]["x"]
+            document = {"model": "made", "version": "1", "shapes": {"y": [len(x), len(x[0])]}, "predictions": {"y": x}}
+        exchange.reply(body=json.dumps(document).encode())
+
+    return script

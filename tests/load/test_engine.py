@@ -1,0 +1,371 @@
+"""The engine, on its own thread, against a scripted server."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import arrivals, payloads
+from bench.arrivals import Closed, Constant, Poisson, Rate
+from bench.load import engine as engines
+from bench.load.engine import Engine
+from bench.load.phases import Phases
+from bench.load.recorder import Recorder
+from bench.record import ERRORS, SAME
+from bench.testing import MS, make_workload
+from bench.workload import DataType, Input, Nanoseconds, Payload, Workload
+
+LIMIT_S = 20.0  # a wait this long means that it will never come
+
+
+@dataclass(slots=True)
+class Ended:
+    """An engine that has ended, and what it recorded, in the order of the ids."""
+
+    engine: Engine
+    phases: Phases
+    recorder: Recorder
+    records: np.ndarray
+
+    def errors(self) -> list[str]:
+        return [ERRORS[code] for code in self.records["error"]]
+
+
+def workload(**changes: Any) -> Workload:
+    """One user who sends five requests, without a warm-up."""
+    fields: dict[str, Any] = {"warmup_ns": Nanoseconds(0), "requests": 5, "timeout_ns": Nanoseconds(60 * 10**9)}
+    return make_workload(**(fields | changes))
+
+
+def every(ms: float, users: int, requests: int = 5, **changes: Any) -> Workload:
+    return workload(load=Constant(rate_hz=Rate(1000 / ms), users=users), requests=requests, **changes)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def run(plain: Any, drained: Callable[..., np.ndarray]) -> Iterator[Callable[..., Ended]]:
+    """Carries out a workload against an address; `meanwhile` is called once it has begun."""
+    engines_made: list[Engine] = []
+
+    def carry_out(address: tuple[str, int], workload: Workload, meanwhile: Callable[[Engine], None] | None = None) -> Ended:
+        target, tensors = plain(address), payloads.make(workload)
+        recorder = Recorder(workload, payloads.items(workload))
+        engine = Engine(target, target.requests(tensors), workload, recorder)
+        engines_made.append(engine)
+        for _ in range(workload.load.connections):
+            engine.open_seat()
+        wait_for(engine.ready)
+        phases = Phases.of(workload, time.perf_counter_ns() + 5 * MS)
+        engine.begin(phases)
+        if meanwhile is not None:
+            meanwhile(engine)
+        wait_for(lambda: engine.finished)
+        engine.join()
+        assert engine.failure is None
+        records = drained(recorder, target, {"x": np.stack([t["x"] for t in tensors])})
+        return Ended(engine, phases, recorder, np.sort(records, order="id"))
+
+    yield carry_out
+    for engine in engines_made:
+        engine.stop() if not engine.finished else None
+        engine.join()
+
+
+def test_a_closed_loop_sends_again_when_the_reply_came(serve: Any, run: Any) -> None:
+    """One user: each request begins no sooner than the last reply, on one connection, and no more than asked for."""
+    server = serve(lambda x: x.reply())
+    ended = run(server.address, workload())
+    records = ended.records
+    assert ended.errors() == [""] * 5
+    assert np.all(records["start_ns"][1:] >= records["end_ns"][:-1])
+    assert np.all(records["end_ns"] > records["start_ns"])
+    assert np.all(records["start_ns"] >= records["intended_ns"])
+    assert (server.connections, len(server.requests)) == (1, 5)
+    assert set(records["status"]) == {200}
+
+
+def test_requests_carry_their_ids_and_payloads_in_turn(serve: Any, run: Any) -> None:
+    """Ids are 0, 1, 2, ... on the wire and in the records; request n carries payload n mod the number of distinct ones."""
+    server = serve(lambda x: x.reply())
+    made = workload(load=Closed(3), requests=20)
+    records = run(server.address, made).records
+    sent = {request.id: request.body for request in server.requests}
+    assert sorted(sent) == list(range(len(records))) == list(records["id"])
+    assert list(records["payload"]) == [n % 4 for n in range(len(records))]
+    bodies = [tensors["x"].tobytes() for tensors in payloads.make(made)]
+    assert all(sent[n] == bodies[n % 4] for n in sent)
+    assert set(records["check"]) == {SAME}
+
+
+def test_the_last_reply_that_counts_ends_the_window_and_what_is_under_way_is_recorded(serve: Any, run: Any) -> None:
+    """With 3 users, 20 replies end the window at the 20th, and the 2 requests still under way are recorded too."""
+    server = serve(lambda x: x.reply())
+    ended = run(server.address, workload(load=Closed(3), requests=20))
+    ends = np.sort(ended.records["end_ns"])
+    assert ended.phases.end_ns == ends[19]
+    assert 20 <= len(ends) <= 22
+    assert len(ends) == len(server.requests) == ended.engine.sent
+    assert ended.engine.unsent == 0
+
+
+@pytest.mark.parametrize("load", [Constant(rate_hz=Rate(500), users=3), Poisson(rate_hz=Rate(500), users=3)])
+def test_an_open_loop_intends_its_schedule_exactly(serve: Any, run: Any, load: Constant | Poisson) -> None:
+    """Intended sends are the start plus the schedule's offsets, to the nanosecond, and nothing is sent before its time."""
+    ended = run(serve(lambda x: x.reply()).address, workload(load=load, requests=30))
+    intended = ended.records["intended_ns"]
+    assert list(intended - ended.phases.start_ns) == list(islice(arrivals.offsets_ns(load, seed=1), 30))
+    assert np.all(ended.records["start_ns"] >= intended)
+
+
+def test_a_warm_up_is_recorded_before_the_window(serve: Any, run: Any) -> None:
+    """One send every 5 ms: 20 ms of warm-up are 4 records before the window, and the 6 asked for lie in it."""
+    ended = run(serve(lambda x: x.reply()).address, every(5, users=4, requests=6, warmup_ns=Nanoseconds(20 * MS)))
+    intended, phases = ended.records["intended_ns"], ended.phases
+    assert np.count_nonzero(intended < phases.window_ns) == 4
+    assert np.count_nonzero((intended >= phases.window_ns) & (intended < phases.end_ns)) == 6
+    assert len(intended) == 10
+
+
+def test_a_send_that_finds_no_connection_free_is_late_and_its_latency_says_so(serve: Any, run: Any) -> None:
+    """All five fall due while the only connection waits for the first reply: four wait in line, and wait from their time."""
+
+    def script(x: Any) -> None:
+        x.wait()
+        x.reply()
+
+    server = serve(script)
+
+    def release(engine: Engine) -> None:
+        wait_for(lambda: engine.late >= 4)
+        server.gate.set()
+
+    ended = run(server.address, every(2, users=1), release)
+    records = ended.records
+    assert ended.engine.late == 4
+    waited = records[1:]
+    assert np.all(waited["start_ns"] >= records["end_ns"][0])
+    assert np.all(waited["start_ns"] > waited["intended_ns"])
+    assert np.all(np.diff(records["intended_ns"]) == 2 * MS)
+
+
+def test_late_sends_of_the_warm_up_are_not_counted(serve: Any, run: Any) -> None:
+    """Ten fall due while the only connection is held; the first was sent, of the others six belong to the warm-up."""
+
+    def script(x: Any) -> None:
+        x.wait()
+        x.reply()
+
+    server = serve(script)
+
+    def release(engine: Engine) -> None:
+        wait_for(lambda: engine.late >= 3)
+        server.gate.set()
+
+    ended = run(server.address, every(2, users=1, requests=3, warmup_ns=Nanoseconds(14 * MS)), release)
+    assert len(ended.records) == 10
+    assert ended.engine.late == 3
+
+
+def in_two(x: Any) -> None:
+    from_server = b"HTTP/1.1 200 OK\r\nX-Request-Id: %016x\r\nContent-Length: 16\r\n\r\n" % x.request.id + x.request.body
+    for at in range(0, len(from_server), 10):
+        x.send(from_server[at : at + 10])
+
+
+def slowly(x: Any) -> None:
+    time.sleep(0.02)
+    x.reply()
+
+
+def chunked(x: Any) -> None:
+    x.send(b"HTTP/1.1 200 OK\r\nX-Request-Id: %016x\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n" % x.request.id)
+    x.send(x.request.body + b"\r\n0\r\n\r\n")
+
+
+def until_closed(x: Any) -> None:
+    x.send(b"HTTP/1.1 200 OK\r\nX-Request-Id: %016x\r\n\r\n" % x.request.id + x.request.body)
+    x.close()
+
+
+@pytest.mark.parametrize("script", [in_two, slowly, chunked, until_closed])
+def test_a_reply_in_any_form_is_one_good_reply(serve: Any, run: Any, script: Any) -> None:
+    """In many segments, slow, chunked or ended by closing, its content is that of the request."""
+    ended = run(serve(script).address, workload())
+    assert ended.errors() == [""] * 5
+    assert set(ended.records["check"]) == {SAME}
+
+
+def test_a_connection_that_the_server_ends_politely_costs_no_request(serve: Any, run: Any) -> None:
+    """After "Connection: close" the user goes on over a new one."""
+
+    def script(x: Any) -> None:
+        x.reply(extra="Connection: close\r\n")
+        x.close()
+
+    server = serve(script)
+    ended = run(server.address, workload())
+    assert ended.errors() == [""] * 5
+    assert ended.engine.reconnects == 5
+    assert [request.turn for request in server.requests] == [0] * 5
+
+
+def closes(x: Any) -> None:
+    x.close()
+
+
+def closes_within_a_reply(x: Any) -> None:
+    x.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+    x.close()
+
+
+def talks_garbage(x: Any) -> None:
+    x.send(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+
+def is_unavailable(x: Any) -> None:
+    x.reply(status="503 Service Unavailable", body=b"busy")
+
+
+def never_replies(x: Any) -> None:
+    x.wait()
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "status", "words"),
+    [
+        (closes, "closed", 0, "before the reply began"),
+        (closes_within_a_reply, "closed", 0, "after 4 bytes of its body"),
+        (talks_garbage, "protocol", 0, "not an HTTP/1.1 reply: it begins with b'SSH-2.0"),
+        (is_unavailable, "status", 503, "HTTP 503"),
+        (never_replies, "timeout", 0, "no reply within 100ms"),
+    ],
+)
+def test_a_request_that_fails_is_recorded_with_its_kind(
+    serve: Any, run: Any, script: Any, error: str, status: int, words: str
+) -> None:
+    """Each of three requests ends as the same kind of error, the first of which says what was seen; the user goes on."""
+    timeout_ns = Nanoseconds(100 * MS if error == "timeout" else 60 * 10**9)
+    ended = run(serve(script).address, workload(requests=3, timeout_ns=timeout_ns))
+    assert ended.errors() == [error] * 3
+    assert list(ended.records["status"]) == [status] * 3
+    assert words in ended.recorder.messages[ERRORS.index(error)]
+    assert ended.recorder.errors == ended.recorder.done == 3
+
+
+def test_a_timeout_is_no_shorter_than_it_was_set(serve: Any, run: Any) -> None:
+    """A request is not given up before its time."""
+    ended = run(serve(never_replies).address, workload(requests=2, timeout_ns=Nanoseconds(60 * MS)))
+    assert np.all(ended.records["end_ns"] - ended.records["start_ns"] >= 60 * MS)
+
+
+def test_a_server_that_is_down_is_not_hammered(nobody: tuple[str, int], run: Any) -> None:
+    """Every try of a closed-loop user is an error "connect", and a rest lies between two of them."""
+    ended = run(nobody, workload(requests=3))
+    assert ended.errors() == ["connect"] * 3
+    assert np.all(np.diff(ended.records["intended_ns"]) >= engines.BACKOFF_NS)
+    assert ended.engine.sent == 0
+
+
+def test_every_scheduled_send_to_a_server_that_is_down_is_an_error(nobody: tuple[str, int], run: Any) -> None:
+    """An open loop owes each of its sends an outcome: nothing is dropped because nobody listens."""
+    ended = run(nobody, every(5, users=2, requests=12))
+    assert ended.errors() == ["connect"] * 12
+    assert list(ended.records["intended_ns"] - ended.phases.start_ns) == [n * 5 * MS for n in range(12)]
+    assert ended.engine.unsent == 0
+
+
+def test_requests_after_an_error_are_good_again(serve: Any, run: Any) -> None:
+    """A server that closes each connection after two replies costs the third request on it, and only that."""
+    server = serve(lambda x: x.reply() if x.request.turn < 2 else x.close())
+    ended = run(server.address, workload(requests=7))
+    assert ended.errors() == ["", "", "closed", "", "", "closed", ""]
+    assert server.connections == 3
+
+
+def test_a_large_request_arrives_whole(serve: Any, run: Any) -> None:
+    """5 MB, more than any socket's buffer takes at once, to a server that is slow to read."""
+    size = 5 * 2**20 // 4
+    payload = Payload({"x": Input(DataType("FP32"), (1, size))}, distinct=2)
+    server = serve(lambda x: x.reply(body=b""))
+    made = workload(payload=payload, requests=4, load=Closed(2))
+    ended = run(server.address, made)
+    bodies = [tensors["x"].tobytes() for tensors in payloads.make(made)]
+    assert all(request.body == bodies[request.id % 2] for request in server.requests)
+    assert len(server.requests) == len(ended.records) >= 4
+
+
+def test_an_unasked_for_reply_is_not_taken_for_the_next_one(serve: Any, run: Any) -> None:
+    """What comes on a connection that waits for nothing ends that connection; the next request gets its own reply."""
+
+    def script(x: Any) -> None:
+        x.reply()
+        if x.request.id == 0:
+            x.wait()
+            x.reply()
+
+    server = serve(script)
+
+    def release(engine: Engine) -> None:
+        wait_for(lambda: engine._recorder.done == 1)
+        server.gate.set()
+        wait_for(lambda: engine.reconnects == 1)
+
+    ended = run(server.address, every(200, users=1, requests=2), release)
+    assert ended.errors() == ["", ""]
+    assert set(ended.records["check"]) == {SAME}
+
+
+def test_a_stop_ends_what_never_replies_after_a_moment(
+    serve: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread ends; what was given up counts as asked for and not answered."""
+    monkeypatch.setattr(engines, "GRACE_NS", 30 * MS)
+
+    def stop(engine: Engine) -> None:
+        wait_for(lambda: engine.sent == 2)
+        engine.stop()
+
+    ended = run(serve(never_replies).address, workload(load=Closed(2), requests=100), stop)
+    assert ended.engine.unsent == 2
+    assert len(ended.records) == 0
+    assert ended.phases.end_ns <= time.perf_counter_ns()
+    assert "engine" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_stop_waits_for_what_is_under_way(serve: Any, run: Any) -> None:
+    """A reply that comes after the stop, within its grace, is recorded."""
+    server = serve(lambda x: (x.wait(), x.reply()))
+
+    def stop(engine: Engine) -> None:
+        wait_for(lambda: engine.sent == 1)
+        engine.stop()
+        wait_for(lambda: engine.phases is not None and engine.phases.end_ns <= time.perf_counter_ns())
+        server.gate.set()
+
+    ended = run(server.address, workload(requests=100), stop)
+    assert ended.errors() == [""]
+    assert ended.engine.unsent == 0
+
+
+def test_a_stop_before_the_start_sends_nothing(serve: Any, plain: Any) -> None:
+    """An engine that was told to stop while it waited for the start ends at once."""
+    server = serve(lambda x: x.reply())
+    made = workload()
+    engine = Engine(plain(server.address), plain(server.address).requests(payloads.make(made)), made, Recorder(made, 1))
+    engine.open_seat()
+    wait_for(engine.ready)
+    engine.stop()
+    wait_for(lambda: engine.finished)
+    engine.join()
+    assert (engine.failure, engine.sent, server.requests) == (None, 0, [])

@@ -1,0 +1,111 @@
+"""The command's side of the load process, with the real process on the other."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import payloads, words
+from bench.arrivals import Closed
+from bench.errors import RunError, UsageError
+from bench.load import Plan, Progress
+from bench.load.process import LocustLoad
+from bench.record import SAME, Run
+from bench.targets.base import Facts
+from bench.tensors import TensorSpec
+from bench.testing import make_workload
+from bench.workload import Nanoseconds, Workload
+
+MINUTE = Nanoseconds(60 * 10**9)
+
+
+def ignore(*news: Any) -> None:
+    """Hears what a run tells."""
+
+
+@pytest.fixture
+def load() -> Iterator[LocustLoad]:
+    """A load that is closed at the end."""
+    made = LocustLoad()
+    yield made
+    made.close()
+
+
+def plan_for(server: Any, folder: Path, workload: Workload, reference: Path | None = None) -> Plan:
+    return Plan(workload, words.parse("flask://{}:{}".format(*server.address)), folder, reference=reference)
+
+
+def test_a_plan_is_carried_out_from_probe_to_records(
+    load: LocustLoad, serve: Any, flask_like: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
+) -> None:
+    """Three users of Locust's make the 40 requests asked for; each is on disk, checked, and was seen by the server."""
+    server, workload = serve(flask_like), make_workload(warmup_ns=Nanoseconds(0), requests=40, load=Closed(3))
+    reference = tmp_path / "reference.npz"
+    np.savez(reference, y=np.stack([tensors["x"] for tensors in payloads.make(workload)]))
+    facts = load.prepare(plan_for(server, tmp_path, workload, reference))
+    assert facts == Facts("flask", "3", (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 4)),), facts.details)
+    assert server.connections == 1 + 3  # the probe's, and one a user, before the clock starts
+    begun: list[tuple[int, int]] = []
+    outcome = load.run(lambda start, window: begun.append((start, window)), ignore)
+    load.close()
+    records = stored(tmp_path, workload).records
+    assert 40 <= len(records) <= 42
+    assert sorted(records["id"]) == sorted(r.id for r in server.requests if r.path == "/predict") == list(range(len(records)))
+    assert set(records["check"]) == {SAME}
+    assert not outcome.interrupted
+    assert outcome.window_ns == (begun[0][1], np.sort(records["end_ns"])[39])
+    assert (outcome.details["sent"], outcome.details["unsent"], outcome.details["messages"]) == (len(records), 0, {})
+    assert load.pid is None
+    assert (tmp_path / "answers.arrow").exists()
+    assert not (tmp_path / "load.log").exists()
+
+
+def test_where_nothing_listens_the_error_names_the_address(
+    load: LocustLoad, nobody: tuple[str, int], tmp_path: Path
+) -> None:
+    """The load process says it, the command raises it."""
+    plan = Plan(make_workload(), words.parse("flask://{}:{}".format(*nobody)), tmp_path)
+    with pytest.raises(RunError, match="nothing answers at {}:{}.*is the server running".format(*nobody)):
+        load.prepare(plan)
+
+
+def test_an_error_of_the_user_is_still_one_on_this_side(load: LocustLoad, tmp_path: Path) -> None:
+    """What the process found wrong with the target's word ends the command with the same exit code."""
+    with pytest.raises(UsageError, match="expected flask://HOST:PORT"):
+        load.prepare(Plan(make_workload(), words.parse("flask://nowhere:x"), tmp_path))
+
+
+def test_an_interrupted_run_keeps_what_was_measured(
+    load: LocustLoad, serve: Any, flask_like: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
+) -> None:
+    """Ctrl-C in the middle of a minute's run: the outcome says so, and every reply so far is on disk."""
+    server, workload = serve(flask_like), make_workload(warmup_ns=Nanoseconds(0), duration_ns=MINUTE)
+    load.prepare(plan_for(server, tmp_path, workload))
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done >= 5:
+            raise KeyboardInterrupt
+
+    outcome = load.run(ignore, interrupt)
+    records = stored(tmp_path, workload).records
+    assert outcome.interrupted
+    assert outcome.window_ns[1] - outcome.window_ns[0] < MINUTE
+    assert len(records) == len([r for r in server.requests if r.path == "/predict"]) >= 5
+
+
+def test_a_load_process_that_dies_is_an_error_with_its_last_words(
+    load: LocustLoad, serve: Any, flask_like: Any, tmp_path: Path
+) -> None:
+    """The message has its exit code."""
+    load.prepare(plan_for(serve(flask_like), tmp_path, make_workload(warmup_ns=Nanoseconds(0), duration_ns=MINUTE)))
+
+    def kill(progress: Progress) -> None:
+        assert load.pid is not None
+        os.kill(load.pid, signal.SIGKILL)
+
+    with pytest.raises(RunError, match="the load process ended with code -9"):
+        load.run(ignore, kill)

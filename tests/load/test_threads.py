@@ -1,0 +1,190 @@
+"""The engine for targets that are called, with a scripted target."""
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import arrivals, payloads
+from bench.arrivals import Closed, Constant, Rate
+from bench.load import threads as engines
+from bench.load.phases import Phases
+from bench.load.recorder import Recorder
+from bench.load.threads import CallEngine
+from bench.record import ERRORS, SAME
+from bench.targets.base import FINE, CallReply
+from bench.testing import MS, make_workload
+from bench.workload import Nanoseconds, Workload
+
+LIMIT_S = 20.0  # a wait this long means that it will never come
+
+
+class Scripted:
+    """Does with each call (payload, id) what `script` says, then answers the payload's tensors; remembers who called."""
+
+    def __init__(self, script: Callable[[int, int], None] = lambda payload, number: None) -> None:
+        self._script = script
+        self.callers = 0
+        self.calls: list[tuple[int, int]] = []
+
+    def caller(self, payloads: Any) -> Callable[[int, int], CallReply]:
+        self.callers += 1
+
+        def call(payload: int, number: int) -> CallReply:
+            self.calls.append((payload, number))
+            self._script(payload, number)
+            return CallReply(200, FINE, payloads[payload])
+
+        return call
+
+    def outputs(self, answer: Any) -> Any:
+        return answer
+
+
+def workload(**changes: Any) -> Workload:
+    """One user who sends five requests, without a warm-up."""
+    return make_workload(**({"warmup_ns": Nanoseconds(0), "requests": 5} | changes))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.001)
+
+
+def started(target: Scripted, workload: Workload) -> tuple[CallEngine, Recorder]:
+    recorder = Recorder(workload, 1)
+    engine = CallEngine(target, payloads.make(workload), workload, recorder)  # type: ignore[arg-type]
+    for _ in range(workload.load.connections):
+        engine.open_seat()
+    wait_for(engine.ready)
+    engine.begin(Phases.of(workload, time.perf_counter_ns() + 5 * MS))
+    return engine, recorder
+
+
+def finish(engine: CallEngine) -> None:
+    wait_for(lambda: engine.finished)
+    engine.join()
+    assert engine.failure is None
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays() -> Any:
+    """Every thread that a test started has ended when it ends."""
+    before = set(threading.enumerate())
+    yield
+    wait_for(lambda: set(threading.enumerate()) <= before)
+
+
+def test_every_user_calls_again_when_the_reply_came(drained: Any) -> None:
+    """Three users, each with a caller of its own, make at least the 20 calls asked for; ids and payloads go in turn."""
+    target, made = Scripted(), workload(load=Closed(3), requests=20)
+    engine, recorder = started(target, made)
+    finish(engine)
+    records = np.sort(drained(recorder, target, {"x": np.stack([t["x"] for t in payloads.make(made)])}), order="id")
+    assert target.callers == 3
+    assert 20 <= len(records) <= 22
+    assert sorted(target.calls, key=lambda c: c[1]) == [(n % 4, n) for n in range(len(records))]
+    assert list(records["id"]) == list(range(len(records)))
+    assert list(records["payload"]) == [n % 4 for n in range(len(records))]
+    assert set(records["check"]) == {SAME}
+    assert engine.sent == len(records)
+
+
+def test_a_schedule_is_intended_exactly(drained: Any) -> None:
+    """Intended sends are the start plus the schedule's offsets, and no call begins before its time."""
+    load = Constant(rate_hz=Rate(500), users=3)
+    target, made = Scripted(), workload(load=load, requests=30)
+    engine, recorder = started(target, made)
+    finish(engine)
+    records = np.sort(drained(recorder, target), order="intended_ns")
+    assert engine.phases is not None
+    assert list(records["intended_ns"] - engine.phases.start_ns) == list(islice(arrivals.offsets_ns(load, seed=1), 30))
+    assert np.all(records["start_ns"] >= records["intended_ns"])
+
+
+def test_sends_that_find_no_thread_free_are_late_but_in_the_warm_up(drained: Any) -> None:
+    """Ten fall due while the only user is held: the six that wait and belong to the warm-up are not counted."""
+    gate = threading.Event()
+    made = workload(load=Constant(rate_hz=Rate(500), users=1), requests=3, warmup_ns=Nanoseconds(14 * MS))
+    target = Scripted(lambda payload, number: None if gate.wait(LIMIT_S) else None)
+    engine, recorder = started(target, made)
+    wait_for(lambda: engine.late >= 3)
+    gate.set()
+    finish(engine)
+    records = np.sort(drained(recorder, target), order="id")
+    assert engine.late == 3
+    assert len(records) == 10
+    assert np.all(records["start_ns"][1:] >= records["end_ns"][0])
+    assert np.all(np.diff(records["intended_ns"]) == 2 * MS)
+
+
+def test_a_call_that_raises_is_an_error_of_the_server(drained: Any) -> None:
+    """The load goes on, and the message says what was raised."""
+
+    def script(payload: int, number: int) -> None:
+        if number == 1:
+            raise ZeroDivisionError("by the server")
+
+    target = Scripted(script)
+    engine, recorder = started(target, workload())
+    finish(engine)
+    records = drained(recorder, target)
+    assert [ERRORS[code] for code in records["error"]] == ["", "status", "", "", ""]
+    assert recorder.messages == {ERRORS.index("status"): "ZeroDivisionError: by the server"}
+
+
+def test_a_stop_ends_a_schedule_whose_next_send_is_far_away(drained: Any) -> None:
+    """One send an hour: stopped after the first, all threads end, the pacer's too."""
+    target = Scripted()
+    engine, recorder = started(target, workload(load=Constant(rate_hz=Rate(1 / 3600), users=2), requests=3))
+    wait_for(lambda: recorder.done == 1)
+    engine.stop()
+    finish(engine)
+    assert len(drained(recorder, target)) == 1
+    assert (engine.sent, engine.unsent) == (1, 0)
+
+
+def test_a_stop_counts_what_was_due_and_never_sent(drained: Any) -> None:
+    """Four sends wait for the only user when the stop comes; the one under way is still recorded."""
+    gate = threading.Event()
+    target = Scripted(lambda payload, number: None if gate.wait(LIMIT_S) else None)
+    engine, recorder = started(target, workload(load=Constant(rate_hz=Rate(500), users=1)))
+    wait_for(lambda: engine.late == 4)
+    engine.stop()
+    gate.set()
+    finish(engine)
+    assert len(drained(recorder, target)) == 1
+    assert (engine.sent, engine.unsent) == (1, 4)
+
+
+def test_a_call_that_never_returns_is_given_up_after_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends without it."""
+    monkeypatch.setattr(engines, "GRACE_S", 0.03)
+    gate = threading.Event()
+    target = Scripted(lambda payload, number: None if gate.wait(LIMIT_S) else None)
+    engine, recorder = started(target, workload())
+    wait_for(lambda: engine.sent == 1)
+    assert not engine.finished
+    engine.stop()
+    wait_for(lambda: engine.finished)
+    assert recorder.done == 0
+    gate.set()
+
+
+@pytest.mark.parametrize("load", [Closed(2), Constant(rate_hz=Rate(500), users=2)])
+def test_a_stop_before_the_start_sends_nothing(load: Any) -> None:
+    """Users who wait for the start end when told to stop instead."""
+    target, made = Scripted(), workload(load=load)
+    engine = CallEngine(target, payloads.make(made), made, Recorder(made, 1))  # type: ignore[arg-type]
+    for _ in range(2):
+        engine.open_seat()
+    wait_for(engine.ready)
+    engine.stop()
+    finish(engine)
+    assert target.calls == []

@@ -1,0 +1,175 @@
+"""The model for Triton's Python backend, under a stand-in for the backend's own module."""
+
+import importlib.util
+import json
+import shutil
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.runtime import session
+
+RUNTIME = Path(session.__file__).parent
+
+
+@dataclass
+class Tensor:
+    """A tensor as the backend hands it over."""
+
+    name: str
+    array: np.ndarray
+
+    def as_numpy(self) -> np.ndarray:
+        return self.array
+
+
+@dataclass
+class Request:
+    """A request as the backend hands it over."""
+
+    tensors: dict[str, np.ndarray]
+    wanted: list[str] = field(default_factory=lambda: ["scaled", "total"])
+
+    def requested_output_names(self) -> list[str]:
+        return self.wanted
+
+
+@dataclass
+class Response:
+    """What the model answers."""
+
+    output_tensors: list[Tensor] = field(default_factory=list)
+    error: Exception | None = None
+
+
+def backend_module() -> types.ModuleType:
+    """What `import triton_python_backend_utils` finds inside Triton, as far as the model uses it."""
+    module: Any = types.ModuleType("triton_python_backend_utils")
+
+    def get(request: Request, name: str) -> Tensor | None:
+        return Tensor(name, request.tensors[name]) if name in request.tensors else None
+
+    module.Tensor, module.InferenceResponse, module.TritonError = Tensor, Response, RuntimeError
+    module.get_input_tensor_by_name = get
+    return module  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def load(tmp_path: Path, onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Loads the model as the backend does, from its folder in a repository, and counts its session's runs in `runs`."""
+
+    def initialized(max_batch: int = 8) -> Any:
+        for file in ("triton_model.py", "session.py"):
+            shutil.copy(RUNTIME / file, tmp_path / file.replace("triton_model", "model"))
+        shutil.copy(onnx_file, tmp_path / "model.onnx")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend_module())
+        monkeypatch.delitem(sys.modules, "session", raising=False)
+        spec = importlib.util.spec_from_file_location("triton_model_copy", tmp_path / "model.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        model = module.TritonPythonModel()
+        config = {
+            "max_batch_size": max_batch,
+            "input": [{"name": "x"}, {"name": "k"}],
+            "output": [{"name": "scaled"}, {"name": "total"}],
+            "parameters": {"threads": {"string_value": "1"}},
+        }
+        model.initialize({"model_config": json.dumps(config), "model_instance_kind": "CPU", "model_instance_device_id": "0"})
+        model.runs = []
+        run = model._session.run
+
+        class Counted:
+            def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+                model.runs.append(len(feeds["x"]))
+                return run(names, feeds)  # type: ignore[no-any-return]
+
+        model._session = Counted()
+        return model
+
+    yield initialized
+    sys.modules.pop("session", None)
+
+
+def request(batch: int, width: int, first: int = 0) -> Request:
+    """A request whose values no other request with a distant `first` has; all products are exact in 24 bits."""
+    x = np.arange(first, first + batch * width, dtype=np.float32).reshape(batch, width)
+    return Request({"x": x, "k": np.arange(first + 1, first + 1 + batch).reshape(batch, 1)})
+
+
+def check(response: Response, asked: Request) -> None:
+    """The response answers this very request."""
+    scaled = asked.tensors["x"] * asked.tensors["k"]
+    assert response.error is None
+    assert [tensor.name for tensor in response.output_tensors] == ["scaled", "total"]
+    np.testing.assert_array_equal(response.output_tensors[0].array, scaled)
+    np.testing.assert_array_equal(response.output_tensors[1].array, scaled.sum(axis=1, keepdims=True))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3)), min_size=1, max_size=8))
+def test_requests_of_one_shape_run_as_one_batch_and_each_gets_its_own_rows(
+    load: Callable[..., Any], shapes: list[tuple[int, int]]
+) -> None:
+    """Whatever mixture of sizes and widths comes: one run for each width, and nobody gets another's answer."""
+    model = load()
+    requests = [request(batch, width, first=100 * n) for n, (batch, width) in enumerate(shapes)]
+    for response, asked in zip(model.execute(requests), requests, strict=True):
+        check(response, asked)
+    widths = {width for _, width in shapes}
+    assert sorted(model.runs) == sorted(sum(b for b, w in shapes if w == width) for width in widths)
+
+
+def test_without_a_batch_dimension_nothing_is_joined(load: Callable[..., Any]) -> None:
+    """max_batch_size 0 says that the first dimension is not a batch."""
+    model = load(max_batch=0)
+    requests = [request(2, 3), request(2, 3, first=100)]
+    for response, asked in zip(model.execute(requests), requests, strict=True):
+        check(response, asked)
+    assert model.runs == [2, 2]
+
+
+def test_a_request_that_fails_fails_alone(load: Callable[..., Any]) -> None:
+    """An input that is missing, or of a shape that the model refuses, is that request's error and no other's."""
+    model = load()
+    missing, refused = Request({"x": np.ones((1, 3), np.float32)}), request(2, 3)
+    refused.tensors["k"] = np.ones((2, 2), np.int64)
+    good = request(1, 3)
+    answers = model.execute([missing, refused, good])
+    assert "AttributeError" in str(answers[0].error)
+    assert "InvalidArgument" in str(answers[1].error)
+    check(answers[2], good)
+
+
+def test_only_the_outputs_that_were_asked_for_are_sent(load: Callable[..., Any]) -> None:
+    """What nobody wants is not copied through shared memory."""
+    model = load()
+    asked = request(1, 2)
+    asked.wanted = ["total"]
+    (response,) = model.execute([asked])
+    assert [tensor.name for tensor in response.output_tensors] == ["total"]
+
+
+def test_a_file_of_another_name_can_be_served(load: Callable[..., Any], tmp_path: Path) -> None:
+    """The parameter onnx_file names it."""
+    model = load()
+    (tmp_path / "model.onnx").rename(tmp_path / "other.onnx")
+    config = {
+        "max_batch_size": 1,
+        "input": [{"name": "x"}, {"name": "k"}],
+        "output": [{"name": "scaled"}, {"name": "total"}],
+        "parameters": {"threads": {"string_value": "1"}, "onnx_file": {"string_value": "other.onnx"}},
+    }
+    model.initialize({"model_config": json.dumps(config), "model_instance_kind": "CPU", "model_instance_device_id": "0"})
+    asked = request(1, 2)
+    check(model.execute([asked])[0], asked)

@@ -1,0 +1,41 @@
+"""The manual: it tells of every command, and every command in it can be typed."""
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from bench import cli, endpoint, words
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+COMMAND = re.compile(r"^(?:\$ )?((?:[A-Z_]+=\S+ )*bench .*)$", re.MULTILINE)
+
+
+def commands() -> list[str]:
+    """The `bench ...` lines of README's code blocks, continued lines joined."""
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return sorted({line for block in blocks for line in COMMAND.findall(block.replace("\\\n", " "))})
+
+
+@pytest.mark.parametrize("verb", sorted(cli.COMMANDS))
+def test_the_readme_mentions_every_command(verb: str) -> None:
+    """What can be typed is told somewhere."""
+    assert re.search(rf"\bbench {verb}\b", README)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_in_the_readme_can_be_typed(line: str) -> None:
+    """argparse takes it, and its target is one that bench knows."""
+    verb, *rest = (word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word) and word != "bench")
+    rest = rest[: next((n for n, word in enumerate(rest) if word in ("|", ">", "&", "&&", ";")), None)]
+    if verb in ("--help", "--version"):
+        assert not rest
+        return
+    module = import_module(cli.COMMANDS[verb][0])
+    parser = cli.Parser(prog=f"bench {verb}", allow_abbrev=False)
+    module.arguments(parser)
+    args = parser.parse_args(rest)
+    for target in [*getattr(args, "sides", []), *filter(None, [getattr(args, "target", None)])]:
+        endpoint.check(words.parse(target))
