@@ -36,7 +36,7 @@ class Endpoint:
 def check(word: Word) -> None:
     """UsageError where a word names nothing that bench knows; cheap, so that a slip is told before anything starts."""
     if word.endpoint:
-        targets.check_scheme(word)
+        targets.check(word)
         return
     from bench import servers
 

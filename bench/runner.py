@@ -112,7 +112,8 @@ class _Book:
                 self._folder.rmdir()
             return error
         self._document["status"] = "partial"
-        self._event("failed", {"message": str(error)})
+        if isinstance(error, BenchError):
+            self._event("failed", {"message": str(error)})
         self._write()
         with contextlib.suppress(RunError):  # the streams then stand for themselves
             store.finish(self._folder)

@@ -273,7 +273,10 @@ def _read_records(folder: Path) -> np.ndarray:
 
 def _numbers(column: pa.Array) -> np.ndarray:
     if isinstance(column, pa.DictionaryArray):
-        codes = np.array([ERRORS.index(text) for text in column.dictionary.to_pylist()], np.uint8)
+        texts = column.dictionary.to_pylist()
+        if unknown := set(texts) - set(ERRORS):
+            raise ValueError(f"unknown kind of error: {', '.join(map(str, unknown))}")
+        codes = np.array([ERRORS.index(text) for text in texts], np.uint8)
         named: np.ndarray = codes[column.indices.to_numpy(zero_copy_only=False)]
         return named
     plain: np.ndarray = column.to_numpy(zero_copy_only=False)

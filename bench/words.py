@@ -63,5 +63,5 @@ def check_options(word: Word, known: dict[str, tuple[str, ...] | str]) -> None:
         choices = known[key]
         if isinstance(choices, tuple) and value not in choices:
             raise UsageError(f"target {word}: option {key}: expected {', '.join(choices)}, got {value!r}")
-        if choices == "count" and (not value.isdigit() or int(value) < 1):
+        if choices == "count" and (not value.isdecimal() or int(value) < 1):
             raise UsageError(f"target {word}: option {key}: expected a whole number above 0, got {value!r}")

@@ -122,7 +122,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(unbuffered: str) -> None:
     os.close(reader)
     try:
         command = [sys.executable, "-m", "bench", "workloads", "show", "resnet50"]
-        ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
+        ended = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": unbuffered}
+        )
     finally:
         os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, b"")

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from bench import endpoint, words
+from bench import endpoint, resources, words
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
 from bench.targets import TARGETS
@@ -16,7 +17,9 @@ def silent(text: str) -> None:
     """Nobody listens."""
 
 
-@pytest.mark.parametrize("word", ["triton", "triton@24.07?instances=2,batching=off", "flask?workers=2", *(f"{s}://" for s in TARGETS)])
+@pytest.mark.parametrize(
+    "word", ["triton", "triton@24.07?instances=2,batching=off", "flask?workers=2", *(f"{s}://" for s in TARGETS)]
+)
 def test_a_word_that_names_something_is_accepted(word: str) -> None:
     """Every server that bench starts, and every scheme."""
     endpoint.check(words.parse(word))
@@ -73,12 +76,8 @@ def test_a_known_model_is_built_with_its_reference_answers_where_they_are_asked_
     reference: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record of the run names the model by its digest."""
-    from bench import resources
-
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     bundled = resources.load_workload("resnet50")
-    from msgspec.structs import replace
-
     tiny = replace(bundled, model=Model("resnet50", preset="tiny"), payload=replace(bundled.payload, distinct=1))
     workload = replace(tiny, check=Check(reference=reference))
     with endpoint.live(words.parse("onnx://cpu"), workload, tmp_path / "server.log", silent) as live:

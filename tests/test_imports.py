@@ -52,9 +52,13 @@ OWNERS = {
 }
 
 # imported when they are used: `bench --help` answers at once
-HEAVY = "locust gevent pynvml psutil matplotlib onnxruntime onnx tritonclient grpc flask pyarrow pandas scipy rich numpy msgspec"
+HEAVY = (
+    "locust gevent pynvml psutil matplotlib onnxruntime onnx tritonclient grpc flask pyarrow pandas scipy rich numpy msgspec"
+)
 
-MODULES = {".".join(("bench", *p.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): p for p in ROOT.rglob("*.py")}
+MODULES = {
+    ".".join(("bench", *p.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): p for p in ROOT.rglob("*.py")
+}
 
 
 @cache
@@ -73,7 +77,7 @@ def imports(path: Path) -> list[str]:
 
 def entry(module: str) -> str:
     """The entry of LAYERS that a module of bench belongs to; "" for bench itself."""
-    return (module.split(".") + [""])[1]
+    return ([*module.split("."), ""])[1]
 
 
 def place(path: Path) -> str:
@@ -131,7 +135,9 @@ def test_no_room_imports_bench_inside_the_runtime() -> None:
         assert {i for i in imports(path) if i.startswith("bench")} <= {"bench.runtime.session"}
 
 
-@pytest.mark.parametrize("words", ["import bench.cli", "from bench.cli import main; main(['--help'])", "from bench.cli import main; main(['x'])"])
+@pytest.mark.parametrize(
+    "words", ["import bench.cli", "from bench.cli import main; main(['--help'])", "from bench.cli import main; main(['x'])"]
+)
 def test_help_and_a_mistyped_command_load_no_room_and_no_heavy_library(words: str) -> None:
     """The first thing a newcomer types answers at once, also where a library is broken."""
     code = f"{words}\nimport sys\nprint('LOADED', *sorted(m for m in sys.modules))"

@@ -40,12 +40,16 @@ def document(**changes: Any) -> dict[str, Any]:
     return usual | changes
 
 
-def write_streams(folder: Path) -> np.ndarray:
-    """Eight requests of 10 ms in batches of 3, 1 and 4, and samples in two; what was written of the requests."""
+def write_streams(folder: Path, ends: list[int]) -> np.ndarray:
+    """Eight requests of 10 ms in batches of 3, 1 and 4, and samples in two; what was written of the requests.
+
+    `ends` is given the size of their stream after each batch.
+    """
     records = make_run([10.0] * 8, errors={2: "timeout", 5: "answer"}).records
     writer = store.RecordWriter(folder / "requests-0.arrows")
     for batch in np.split(records, np.cumsum(BATCHES)[:-1]):
         writer.write(batch)
+        ends.append((folder / "requests-0.arrows").stat().st_size)
     writer.close()
     samples = store.SampleWriter(folder / "samples.arrows")
     samples.write(SAMPLES[:6])
@@ -59,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
     """A run whose streams have not become Parquet yet."""
     store.write_json(tmp_path / "run.json", document())
     store.append_event(tmp_path, Event(5, "started", {"window_ns": 0}))
-    write_streams(tmp_path)
+    write_streams(tmp_path, [])
     return tmp_path
 
 
@@ -97,7 +101,7 @@ def test_what_was_written_is_what_is_read(tmp_path: Path) -> None:
 def test_streams_of_several_processes_become_one_table(tmp_path: Path) -> None:
     """One file of requests, whoever sent them."""
     store.write_json(tmp_path / "run.json", document())
-    records = write_streams(tmp_path)
+    records = write_streams(tmp_path, [])
     (tmp_path / "requests-1.arrows").write_bytes((tmp_path / "requests-0.arrows").read_bytes())
     store.finish(tmp_path)
     assert len(store.load_run(tmp_path).records) == 2 * len(records)
@@ -142,22 +146,24 @@ def test_answers_stop_at_a_limit(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def cut(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes], np.ndarray]:
-    """A folder whose streams are cut by a test, their whole content, and the records in it."""
+def cut(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes], np.ndarray, list[int]]:
+    """A folder whose streams are cut by a test, their whole content, the records in it and where its batches end."""
+    ends: list[int] = []
     folder = tmp_path_factory.mktemp("cut")
     store.write_json(folder / "run.json", document(status="running"))
-    records = write_streams(folder)
-    return folder, {path.name: path.read_bytes() for path in folder.glob("*.arrows")}, records
+    records = write_streams(folder, ends)
+    return folder, {path.name: path.read_bytes() for path in folder.glob("*.arrows")}, records, ends
 
 
 @given(st.data())
 def test_of_a_stream_that_was_cut_off_anywhere_the_whole_batches_are_read(cut: Any, data: st.DataObject) -> None:
     """A process that was killed, or a disk that was full, loses at most the batch it was writing, and never the run."""
-    folder, streams, records = cut
+    folder, streams, records, ends = cut
     for name, content in streams.items():
         (folder / name).write_bytes(content[: data.draw(st.integers(0, len(content)))])
     run = store.load_run(folder)
-    assert len(run.records) in np.cumsum((0, *BATCHES))
+    size = (folder / "requests-0.arrows").stat().st_size
+    assert len(run.records) == sum(count for count, end in zip(BATCHES, ends, strict=True) if end <= size)
     np.testing.assert_array_equal(run.records, records[: len(run.records)])
     assert len(run.samples.t_ns) in (0, 6, 8)
     assert run.samples.value.tolist() == [s.value for s in SAMPLES[: len(run.samples.t_ns)]]
@@ -165,7 +171,7 @@ def test_of_a_stream_that_was_cut_off_anywhere_the_whole_batches_are_read(cut: A
 
 def test_a_stream_that_only_lacks_its_end_is_whole(cut: Any) -> None:
     """The writer was killed after its last batch: nothing is lost."""
-    folder, streams, records = cut
+    folder, streams, records, _ = cut
     for name, content in streams.items():
         (folder / name).write_bytes(content[:-8])  # the marker of the end
     run = store.load_run(folder)
@@ -192,7 +198,7 @@ def test_a_half_written_event_is_left_out(folder: Path) -> None:
 def test_a_run_that_died_is_reported_as_unfinished_with_what_it_measured(bench: Bench, tmp_path: Path) -> None:
     """Killed in the middle: INVALID, eight requests of 10 ms, a window up to the last reply; its streams stay as they are."""
     store.write_json(tmp_path / "run.json", document(status="running", window_ns=[0, 0]))
-    write_streams(tmp_path)
+    write_streams(tmp_path, [])
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     said = bench("report", tmp_path, "--json")
     made = json.loads(said.out)
@@ -261,7 +267,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run in Parquet."""
     folder = tmp_path_factory.mktemp("finished")
     store.write_json(folder / "run.json", document())
-    write_streams(folder)
+    write_streams(folder, [])
     store.finish(folder)
     return folder
 

@@ -12,7 +12,7 @@ from bench import workload as workloads
 from bench.arrivals import Closed, Constant, Poisson, Rate
 from bench.errors import UsageError
 from bench.slo import Nanoseconds, Quantile, Share, Slo
-from bench.tensors import NUMPY_TYPES, TensorSpec
+from bench.tensors import TensorSpec
 from bench.workload import Check, DataType, Input, Model, Payload, Workload
 
 SMALLEST: dict[str, Any] = {

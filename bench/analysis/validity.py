@@ -36,7 +36,10 @@ def judge(m: Measured) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
 
 
 def _status(m: Measured) -> Iterator[Reason]:
-    if m.run.status == "partial":
+    broke = next((event.detail.get("message") for event in m.run.events if event.name == "failed"), None)
+    if broke:
+        yield Reason("broken_off", f"the run broke off: {str(broke).splitlines()[0]}; what was measured before it is shown")
+    elif m.run.status == "partial":
         yield Reason("interrupted", "the run was interrupted: it is shorter than what was asked for; run it again to the end")
     elif m.run.status == "running":
         yield Reason(
@@ -52,10 +55,12 @@ def _status(m: Measured) -> Iterator[Reason]:
 def _failures(m: Measured) -> Iterator[Reason]:
     allowed = m.run.workload.slo.error_rate
     if m.error_rate > allowed:
+        plain = {kind: count for kind, count in m.errors.items() if kind not in WRONG}
+        first = f"; {_first_message(m, plain)}" if plain else ""
         yield Reason(
             "errors",
             f"{sum(m.errors.values()):,} of {m.requests:,} requests failed ({m.error_rate:.2%}: {_counts(m.errors)}) and "
-            f"{allowed:.2%} may: the latencies are only of those that succeeded; {_first_message(m, m.errors)}",
+            f"{allowed:.2%} may: the latencies are only of those that succeeded{first}",
         )
     wrong = {kind: m.errors[kind] for kind in WRONG if kind in m.errors}
     if wrong:

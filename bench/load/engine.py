@@ -128,8 +128,11 @@ class Engine:
         os.eventfd_read(self._bell)
         while self._orders:
             match self._orders.popleft():
-                case "open":
+                case "open" if self._closed_loop:
                     self._connect(_Seat())
+                case "open":
+                    # connected when first needed: a connection that says nothing holds a thread of some servers (gunicorn's)
+                    self._resting.append((0, _Seat()))
                 case "begin":
                     self._start()
                 case "stop":
@@ -351,7 +354,7 @@ class Engine:
             del self._seats[seat.fd]
             seat.socket.close()
         seat.socket, seat.connected, seat.rest, seat.reader = None, False, [], ReplyReader()
-        if refused and not self._due:
+        if not self._due and (refused or not self._closed_loop):
             self._resting.append((now + BACKOFF_NS, seat))
             return
         if self._due:

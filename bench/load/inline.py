@@ -6,7 +6,7 @@ from itertools import count
 
 import numpy as np
 
-from bench import arrivals, payloads, words
+from bench import arrivals, payloads
 from bench.arrivals import Closed
 from bench.clock import Clock
 from bench.load import Outcome, Plan, Progress
@@ -30,7 +30,6 @@ class InlineLoad:
         return None
 
     def prepare(self, plan: Plan) -> Facts:
-        words.check_options(plan.target, Echo.OPTIONS)
         self._plan, self._target = plan, Echo(plan.target, plan.workload)
         return self._target.probe()
 

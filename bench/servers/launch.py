@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,7 +82,7 @@ def launch(word: Word, plan: Plan, log: Path) -> Iterator[Server]:
             begin = log.stat().st_size
             process = Guarded(plan.order(ports, log))
             stack.callback(process.stop)
-            problem = _wait_ready(process, plan, ports, lambda begin=begin: said(log, begin))  # type: ignore[misc]
+            problem = _wait_ready(process, plan, ports, log, begin)
             if not problem:
                 break
             process.stop()
@@ -111,14 +111,14 @@ def choose_ports(word: Word, count: int) -> Ports:
     return tuple(range(first, first + count))
 
 
-def _wait_ready(process: Guarded, plan: Plan, ports: Ports, log_text: Callable[[], str]) -> str:
+def _wait_ready(process: Guarded, plan: Plan, ports: Ports, log: Path, begin: int) -> str:
     """Wait until the server is ready; else what went wrong."""
     deadline = time.monotonic() + READY_LIMIT_S
     while time.monotonic() < deadline:
         status = process.exited(_POLL_S)
         if status is not None:
             return f"did not start: it {describe_exit(status)}"
-        if plan.ready(ports, log_text()):
+        if plan.ready(ports, said(log, begin)):
             return ""
     return f"was not ready after {READY_LIMIT_S:g} s"
 

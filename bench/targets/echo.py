@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from bench import units
 from bench.errors import UsageError
@@ -18,13 +18,6 @@ class Echo:
 
     Every fail-th request is refused, every wrong-th answered wrongly.
     """
-
-    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {
-        "service": "duration",
-        "slots": "count",
-        "fail": "count",
-        "wrong": "count",
-    }
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         if word.place:

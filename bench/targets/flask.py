@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +26,6 @@ _PREDICTIONS = b'"predictions"'
 
 class Flask:
     """A model behind `POST /predict`."""
-
-    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {"encoding": ("json", "base64")}
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
@@ -75,9 +73,7 @@ class Flask:
         if reply.head.headers.get(b"x-request-id", id_) != id_:
             return Verdict(PROTOCOL, f"the reply to request {id_.decode()} carries another id")
         # the document begins with model, version and shapes, and is then as long as its digits happen to be
-        key, predictions, _ = reply.body.partition(_PREDICTIONS)
-        if not predictions:
-            return self._verdict(reply)
+        key = reply.body.partition(_PREDICTIONS)[0]
         return self._memo.get(key, 0) or self._memo.put(key, 0, self._verdict(reply))
 
     def _verdict(self, reply: Reply) -> Verdict:

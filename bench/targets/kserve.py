@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +24,6 @@ _HEADER_LENGTH = b"inference-header-content-length"
 
 class KServeHttp:
     """A model behind `POST /v2/models/NAME/versions/V/infer`."""
-
-    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {}
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
@@ -100,8 +98,7 @@ class KServeHttp:
             verdict = self._verdict(document, reply)
         except (ValueError, KeyError, TypeError, AttributeError):
             return Verdict(PROTOCOL, f"the reply is no KServe v2 inference reply: {reply.body[:80]!r}")
-        repeats = _HEADER_LENGTH in reply.head.headers and id_.encode() not in key
-        return self._memo.put(key, len(reply.body), verdict) if repeats else verdict
+        return self._memo.put(key, len(reply.body), verdict) if _HEADER_LENGTH in reply.head.headers else verdict
 
     def _verdict(self, document: dict[str, Any], reply: Reply) -> Verdict:
         version, wanted = str(document.get("model_version", "")), self._workload.model.version

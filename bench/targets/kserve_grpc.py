@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import grpc
 import tritonclient.grpc as client
@@ -21,8 +21,6 @@ _KINDS = {grpc.StatusCode.DEADLINE_EXCEEDED: TIMEOUT, grpc.StatusCode.UNAVAILABL
 
 class KServeGrpc:
     """A model behind `inference.GRPCInferenceService/ModelInfer`."""
-
-    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {}
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from bench.errors import RunError, UsageError
 from bench.record import SHAPE, STATUS
@@ -21,8 +21,6 @@ _DATATYPES = {
 
 class Onnx:
     """`onnx://cpu?threads=2`: the built model in one session that all users share."""
-
-    OPTIONS: ClassVar[dict[str, tuple[str, ...] | str]] = {"threads": "count"}
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         if word.place != "cpu":

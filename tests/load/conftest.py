@@ -201,11 +201,10 @@ def nobody() -> Iterator[tuple[str, int]]:
 
 @pytest.fixture
 def drained() -> Callable[..., np.ndarray]:
-    """The records that a recorder's rows become."""
+    """The records that the rows become which a recorder was told to hand over."""
 
     def drain(recorder: Recorder, target: Any, answers: Tensors | None = None) -> np.ndarray:
         written = Written()
-        recorder.hand_over()
         recorder.drain(target, Reference(Check(tolerance=1e-3), answers or {}), written)  # type: ignore[arg-type]
         return written.records
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from bench import words
 from bench.arrivals import Closed, Constant, Rate
-from bench.errors import UsageError
 from bench.load import Outcome, Plan
 from bench.load.inline import InlineLoad
 from bench.record import ERRORS, NOT_COMPARED, Run
+from bench.slo import Nanoseconds
 from bench.testing import MS, FakeClock, make_workload
-from bench.workload import Check, Nanoseconds, Workload
+from bench.workload import Check, Workload
 
 Play = Callable[..., tuple[Run, Outcome]]
 NOW = 1000 * MS
@@ -114,9 +114,3 @@ def test_a_load_of_a_duration_sends_up_to_its_end(play: Play) -> None:
     assert len(run.records) == 12
     assert outcome.window_ns == (NOW + 10 * MS, NOW + 60 * MS)
     assert outcome.details["sent"] == 12
-
-
-def test_an_option_that_echo_does_not_have_is_refused(play: Play) -> None:
-    """The message lists those it has."""
-    with pytest.raises(UsageError, match=r"unknown option 'speed'.*fail, service, slots, wrong"):
-        play("echo://?speed=5ms")

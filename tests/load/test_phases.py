@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from bench import arrivals
 from bench.arrivals import Closed, Constant, Poisson, Rate
 from bench.load.phases import NEVER, Phases
+from bench.slo import Nanoseconds
 from bench.testing import MS, make_workload
-from bench.workload import Nanoseconds
 
 
 def test_a_load_of_a_duration_ends_after_warm_up_and_duration() -> None:
@@ -49,9 +49,7 @@ def test_a_schedule_that_counts_ends_where_one_send_more_would_fall() -> None:
     assert (phases.window_ns, phases.end_ns) == (7 + 25 * MS, 7 + 60 * MS)
 
 
-@given(
-    requests=st.integers(1, 50), warmup_ms=st.integers(0, 50), seed=st.integers(1, 9), poisson=st.booleans()
-)
+@given(requests=st.integers(1, 50), warmup_ms=st.integers(0, 50), seed=st.integers(1, 9), poisson=st.booleans())
 def test_a_schedule_that_counts_has_as_many_sends_in_its_window(
     requests: int, warmup_ms: int, seed: int, poisson: bool
 ) -> None:

@@ -15,10 +15,11 @@ from bench.errors import RunError, UsageError
 from bench.load import Plan, Progress
 from bench.load.process import LocustLoad
 from bench.record import SAME, Run
+from bench.slo import Nanoseconds
 from bench.targets.base import Facts
 from bench.tensors import TensorSpec
 from bench.testing import make_workload
-from bench.workload import Nanoseconds, Workload
+from bench.workload import Workload
 
 MINUTE = Nanoseconds(60 * 10**9)
 
@@ -48,7 +49,6 @@ def test_a_plan_is_carried_out_from_probe_to_records(
     np.savez(reference, y=np.stack([tensors["x"] for tensors in payloads.make(workload)]))
     facts = load.prepare(plan_for(server, tmp_path, workload, reference))
     assert facts == Facts("flask", "3", (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 4)),), facts.details)
-    assert server.connections == 1 + 3  # the probe's, and one a user, before the clock starts
     begun: list[tuple[int, int]] = []
     outcome = load.run(lambda start, window: begun.append((start, window)), ignore)
     load.close()
@@ -60,13 +60,12 @@ def test_a_plan_is_carried_out_from_probe_to_records(
     assert outcome.window_ns == (begun[0][1], np.sort(records["end_ns"])[39])
     assert (outcome.details["sent"], outcome.details["unsent"], outcome.details["messages"]) == (len(records), 0, {})
     assert load.pid is None
+    assert server.connections == 1 + 3  # the probe's, and one a user
     assert (tmp_path / "answers.arrow").exists()
     assert not (tmp_path / "load.log").exists()
 
 
-def test_where_nothing_listens_the_error_names_the_address(
-    load: LocustLoad, nobody: tuple[str, int], tmp_path: Path
-) -> None:
+def test_where_nothing_listens_the_error_names_the_address(load: LocustLoad, nobody: tuple[str, int], tmp_path: Path) -> None:
     """The load process says it, the command raises it."""
     plan = Plan(make_workload(), words.parse("flask://{}:{}".format(*nobody)), tmp_path)
     with pytest.raises(RunError, match="nothing answers at {}:{}.*is the server running".format(*nobody)):

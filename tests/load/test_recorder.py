@@ -19,6 +19,17 @@ from bench.workload import Check, DataType, Input, Payload
 Drain = Callable[..., np.ndarray]
 
 
+@pytest.fixture
+def drained(drained: Drain) -> Drain:
+    """The records that all rows become."""
+
+    def drain(recorder: Recorder, *others: Any) -> np.ndarray:
+        recorder.hand_over()
+        return drained(recorder, *others)
+
+    return drain
+
+
 class Echoing:
     """A target whose answers are their outputs; an answer of None cannot be read."""
 

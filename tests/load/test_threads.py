@@ -16,9 +16,10 @@ from bench.load.phases import Phases
 from bench.load.recorder import Recorder
 from bench.load.threads import CallEngine
 from bench.record import ERRORS, SAME
+from bench.slo import Nanoseconds
 from bench.targets.base import FINE, CallReply
 from bench.testing import MS, make_workload
-from bench.workload import Nanoseconds, Workload
+from bench.workload import Workload
 
 LIMIT_S = 20.0  # a wait this long means that it will never come
 
@@ -26,7 +27,7 @@ LIMIT_S = 20.0  # a wait this long means that it will never come
 class Scripted:
     """Does with each call (payload, id) what `script` says, then answers the payload's tensors; remembers who called."""
 
-    def __init__(self, script: Callable[[int, int], None] = lambda payload, number: None) -> None:
+    def __init__(self, script: Callable[[int, int], object] = lambda payload, number: None) -> None:
         self._script = script
         self.callers = 0
         self.calls: list[tuple[int, int]] = []
@@ -112,9 +113,9 @@ def test_sends_that_find_no_thread_free_are_late_but_in_the_warm_up(drained: Any
     """Ten fall due while the only user is held: the six that wait and belong to the warm-up are not counted."""
     gate = threading.Event()
     made = workload(load=Constant(rate_hz=Rate(500), users=1), requests=3, warmup_ns=Nanoseconds(14 * MS))
-    target = Scripted(lambda payload, number: None if gate.wait(LIMIT_S) else None)
+    target = Scripted(lambda payload, number: gate.wait(LIMIT_S))
     engine, recorder = started(target, made)
-    wait_for(lambda: engine.late >= 3)
+    wait_for(lambda: engine.late >= 3 and engine.phases is not None and engine.phases.end_ns < time.perf_counter_ns())
     gate.set()
     finish(engine)
     records = np.sort(drained(recorder, target), order="id")
@@ -153,7 +154,7 @@ def test_a_stop_ends_a_schedule_whose_next_send_is_far_away(drained: Any) -> Non
 def test_a_stop_counts_what_was_due_and_never_sent(drained: Any) -> None:
     """Four sends wait for the only user when the stop comes; the one under way is still recorded."""
     gate = threading.Event()
-    target = Scripted(lambda payload, number: None if gate.wait(LIMIT_S) else None)
+    target = Scripted(lambda payload, number: gate.wait(LIMIT_S))
     engine, recorder = started(target, workload(load=Constant(rate_hz=Rate(500), users=1)))
     wait_for(lambda: engine.late == 4)
     engine.stop()
@@ -167,7 +168,7 @@ def test_a_call_that_never_returns_is_given_up_after_a_stop(monkeypatch: pytest.
     """The run ends without it."""
     monkeypatch.setattr(engines, "GRACE_S", 0.03)
     gate = threading.Event()
-    target = Scripted(lambda payload, number: None if gate.wait(LIMIT_S) else None)
+    target = Scripted(lambda payload, number: gate.wait(LIMIT_S))
     engine, recorder = started(target, workload())
     wait_for(lambda: engine.sent == 1)
     assert not engine.finished

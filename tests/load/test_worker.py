@@ -15,8 +15,9 @@ from bench.arrivals import Closed, Constant, Rate
 from bench.load import Plan
 from bench.load.worker import plan_from_json, plan_to_json
 from bench.record import Run
+from bench.slo import Nanoseconds
 from bench.testing import make_workload
-from bench.workload import Nanoseconds, Workload
+from bench.workload import Workload
 
 LIMIT_S = 30.0  # a wait this long means that it will never come
 

@@ -89,14 +89,16 @@ def test_companions_are_pinned_to_what_is_installed_here_and_numpy_is_not() -> N
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own, and a pip that finds a made-up numpy and ONNX Runtime."""
+    """A cache of the test's own, and a pip that finds a made-up numpy and ONNX Runtime, and two versions of what this needs."""
     (tmp_path / "wheels").mkdir()
-    version = backend_env.onnxruntime_distribution()[1]
-    for name, number in (("numpy", "1.26.4"), ("onnxruntime", version)):
+    here = backend_env.importlib.metadata.version
+    made_up = [("numpy", "1.26.4"), ("onnxruntime", backend_env.onnxruntime_distribution()[1])]
+    for name, number in [*made_up, ("flatbuffers", here("flatbuffers")), ("flatbuffers", "99.0")]:
         with zipfile.ZipFile(tmp_path / "wheels" / f"{name}-{number}-py3-none-any.whl", "w") as archive:
             info = f"{name}-{number}.dist-info"
+            needs = "Requires-Dist: flatbuffers\n" if name == "onnxruntime" else ""
             archive.writestr(f"{name}.py", f"made_up = {number!r}\n")
-            archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
+            archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n{needs}")
             archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
             archive.writestr(f"{info}/RECORD", "")
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -115,9 +117,9 @@ def test_the_environment_has_numpy_1_and_benchs_own_onnx_runtime_and_is_made_onc
     folder = backend_env.backend_environment(said.append)
     assert folder.parent == cache / "backends"
     python = folder / "bin" / "python3"
-    script = "import numpy, onnxruntime; print(numpy.made_up, onnxruntime.made_up)"
-    version = backend_env.onnxruntime_distribution()[1]
-    assert subprocess.check_output([python, "-I", "-c", script], text=True).split() == ["1.26.4", version]
+    script = "import flatbuffers, numpy, onnxruntime as o; print(numpy.made_up, o.made_up, flatbuffers.made_up)"
+    version, beside = backend_env.onnxruntime_distribution()[1], backend_env.importlib.metadata.version("flatbuffers")
+    assert subprocess.check_output([python, "-I", "-c", script], text=True).split() == ["1.26.4", version, beside]
 
     assert backend_env.backend_environment(said.append) == folder
     assert len(said) == 1
@@ -127,7 +129,7 @@ def test_the_environment_has_numpy_1_and_benchs_own_onnx_runtime_and_is_made_onc
         link.symlink_to(cache / "uninstalled" / "python3")
     assert backend_env.backend_environment(said.append) == folder
     assert len(said) == 2
-    assert subprocess.check_output([python, "-I", "-c", script], text=True).split() == ["1.26.4", version]
+    assert subprocess.check_output([python, "-I", "-c", script], text=True).split() == ["1.26.4", version, beside]
 
 
 def test_an_environment_that_cannot_be_made_is_an_error_and_leaves_nothing(

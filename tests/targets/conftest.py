@@ -155,18 +155,18 @@ def _kserve_grpc(made: Made) -> Iterator[Endpoint]:
     class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
         """As much of KServe v2 as a target asks for."""
 
-        def ServerMetadata(self, request: Any, context: Any) -> Any:
+        def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
             return service_pb2.ServerMetadataResponse(name="stand-in", version="9.9")
 
-        def ModelMetadata(self, request: Any, context: Any) -> Any:
+        def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
             if (request.name, request.version) != ("resnet50", "1"):
                 context.abort(grpc.StatusCode.NOT_FOUND, f"unknown model {request.name!r}")
             return service_pb2.ModelMetadataResponse(name="resnet50", **_metadata(made.model))
 
-        def RepositoryIndex(self, request: Any, context: Any) -> Any:
+        def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802
             return service_pb2.RepositoryIndexResponse(models=INDEX)
 
-        def ModelInfer(self, request: Any, context: Any) -> Any:
+        def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
             (tensor,) = request.inputs
             feeds = {tensor.name: np.frombuffer(request.raw_input_contents[0], np.float32).reshape(tensor.shape)}
             names = [spec.name for spec in made.model.outputs]

@@ -1,5 +1,7 @@
 """HTTP/1.1 replies: any bytes in any pieces give the same reply or one named error."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ BODIES = st.binary(max_size=200)
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted({c % (len(data) + 1) for c in cuts}), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
 def read(reader: ReplyReader, pieces: list[bytes]) -> Reply | None:
@@ -44,7 +46,9 @@ def test_a_reply_of_stated_length_is_the_same_in_any_pieces(body, cuts, name):
 @given(st.lists(st.binary(min_size=1, max_size=50)), st.lists(st.integers(0, 900)), st.booleans())
 def test_a_chunked_reply_is_the_join_of_its_chunks_in_any_pieces(chunks, cuts, trailers):
     """Chunked bodies are put together whatever the segments."""
-    coded = b"".join(b"%x;ext=1\r\n%s\r\n" % (len(c), c) for c in chunks) + b"0\r\n" + (b"X: y\r\n" if trailers else b"") + b"\r\n"
+    coded = (
+        b"".join(b"%x;ext=1\r\n%s\r\n" % (len(c), c) for c in chunks) + b"0\r\n" + (b"X: y\r\n" if trailers else b"") + b"\r\n"
+    )
     reply = read(ReplyReader(), pieces_of(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + coded, cuts))
     assert reply is not None
     assert reply.body == b"".join(chunks)
