@@ -68,9 +68,9 @@ def default_session_threads(workers: int, cores: int) -> int:
     """ONNX Runtime's threads in each worker: twice the cores in all.
 
     What is kindest to Flask, measured with ResNet-50 and JSON on 2 cores under 4 users (requests/s, P99): 1 worker of 2 threads
-    20, 300 to 340 ms; 2 workers of 1 thread 23, 220 to 300 ms; 2 workers of 2 threads 22, 270 to 320 ms. But in one run of ten
-    all connections land on one worker and stay there: with 1 thread it then serves 12/s on one core while the other idles, with
-    2 threads 18/s. With 1 user 2 threads take 66 ms and 1 thread 88 ms.
+    20, 300 to 340 ms; 2 workers of 1 thread 23, 220 to 300 ms; 2 workers of 2 threads 22, 270 to 320 ms. But connections stay
+    with the worker that took them, and now and then one worker takes all: with 1 thread it then leaves a core idle (a run of
+    12/s looked like that). With 1 user 2 threads take 66 ms and 1 thread 88 ms.
     """
     return max(1, 2 * cores // workers)
 
