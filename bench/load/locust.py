@@ -38,7 +38,10 @@ class Seat(User):
     environment: Seating
 
     def on_start(self) -> None:
-        self.environment.engine.open_seat()
+        try:
+            self.environment.engine.open_seat()
+        except Exception as error:  # Locust would log it and go on with a user less
+            self.environment.engine.failure = error
 
     @task
     def stay(self) -> None:

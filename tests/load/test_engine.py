@@ -125,7 +125,7 @@ def test_an_open_loop_intends_its_schedule_exactly(serve: Any, run: Any, load: C
     """Intended sends are the start plus the schedule's offsets, to the nanosecond, and nothing is sent before its time."""
     ended = run(serve(lambda x: x.reply()).address, workload(load=load, requests=30))
     intended = ended.records["intended_ns"]
-    assert list(intended - ended.phases.start_ns) == list(islice(arrivals.offsets_ns(load, seed=1), 30))
+    assert sorted(intended - ended.phases.start_ns) == list(islice(arrivals.offsets_ns(load, seed=1), 30))
     assert np.all(ended.records["start_ns"] >= intended)
 
 
@@ -282,7 +282,7 @@ def test_every_scheduled_send_to_a_server_that_is_down_is_an_error(nobody: tuple
     """An open loop owes each of its sends an outcome: nothing is dropped because nobody listens."""
     ended = run(nobody, every(5, users=2, requests=12))
     assert ended.errors() == ["connect"] * 12
-    assert list(ended.records["intended_ns"] - ended.phases.start_ns) == [n * 5 * MS for n in range(12)]
+    assert sorted(ended.records["intended_ns"] - ended.phases.start_ns) == [n * 5 * MS for n in range(12)]
     assert ended.engine.unsent == 0
 
 
