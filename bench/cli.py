@@ -42,8 +42,6 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         say("bench: interrupted")
         return errors.INTERRUPTED
-    except BrokenPipeError:  # the reader of stdout has seen enough
-        return errors.OK
 
 
 def _dispatch(argv: list[str], say: Terminal) -> int:
@@ -58,8 +56,16 @@ def _dispatch(argv: list[str], say: Terminal) -> int:
     module = import_module(COMMANDS[argv[0]][0])
     parser = Parser(prog=f"bench {argv[0]}", description=module.__doc__, allow_abbrev=False)
     module.arguments(parser)
-    code: int = module.run(parser.parse_args(argv[1:]), print, say)
+    code: int = module.run(parser.parse_args(argv[1:]), _out, say)
     return code
+
+
+def _out(text: str) -> None:
+    """A line of the result; a reader who has seen enough (`| head`) does not change how the command ends."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _overview() -> str:

@@ -42,13 +42,20 @@ def execute(
             outcome = load.run(book.started, progress)
         book.sampled(recording)
         book.finished(outcome, endpoint.exited())
-    except (BenchError, KeyboardInterrupt) as error:
+    except BaseException as error:
         load.close()
-        raise book.failed(error) from None
+        raise book.failed(_with_server_exit(error, endpoint)) from None
     finally:
         load.close()
     store.finish(folder)
     return store.load_run(folder)
+
+
+def _with_server_exit(error: BaseException, endpoint: Endpoint) -> BaseException:
+    """An error whose cause may be that the server ended says so."""
+    if isinstance(error, RunError) and (status := endpoint.exited()) is not None:
+        return RunError(f"{endpoint.name} has ended (exit status {status}); then: {error}")
+    return error
 
 
 def _pids(endpoint: Endpoint, load: Load) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """A run on disk: append-only streams while it is made, Parquet when it is done, read back from whatever is there."""
 
+import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -84,8 +86,11 @@ class _Stream:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         try:
             self._file = pa.OSFile(str(path), "wb")
+            self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise RunError(f"{path}: cannot be written: {os.strerror(error.errno or 0)}") from None
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # while this process lives, there is more to come
         self._stream = pa.ipc.new_stream(self._file, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -94,6 +99,12 @@ class _Stream:
     def close(self) -> None:
         self._stream.close()
         self._file.close()
+        os.close(self._lock)
+        self._lock = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_lock", -1) >= 0:
+            os.close(self._lock)
 
 
 def write_answers(path: Path, answers: dict[int, Tensors]) -> None:
@@ -138,12 +149,14 @@ def append_event(folder: Path, event: Event) -> None:
 
 
 def finish(folder: Path) -> None:
-    """Turn the streams of a run that has ended, or died, into Parquet, and remove them."""
+    """Turn the streams of a run that has ended, or died, into Parquet, and remove them; leave one that is still made."""
     streams = {"requests": sorted(folder.glob("requests-*.arrows")), "samples": sorted(folder.glob("samples*.arrows"))}
+    if any(_being_written(path) for paths in streams.values() for path in paths):
+        return
     for name, paths in streams.items():
         if not paths:
             continue
-        target, beside = folder / f"{name}.parquet", folder / f"{name}.parquet.new"
+        target, beside = folder / f"{name}.parquet", folder / f"{name}.parquet.{os.getpid()}.new"
         schema = _RECORDS if name == "requests" else _SAMPLES
         try:
             with pq.ParquetWriter(beside, _stored(schema)) as writer:
@@ -155,7 +168,18 @@ def finish(folder: Path) -> None:
             beside.unlink(missing_ok=True)
             raise RunError(f"{target}: cannot be written: {error.strerror or error}; the streams beside it are kept") from None
         for path in paths:
-            path.unlink()
+            path.unlink(missing_ok=True)
+
+
+def _being_written(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def _stored(schema: pa.Schema) -> pa.Schema:
@@ -199,6 +223,13 @@ def find_runs(path: Path) -> list[Path]:
     if not found:
         raise UsageError(f"{path}: no run in it; expected a folder with run.json, or a folder of such folders")
     return found
+
+
+def open_run(folder: Path) -> Run:
+    """`load_run`, after finishing a run that died, where its folder may be written to."""
+    with contextlib.suppress(RunError):
+        finish(folder)
+    return load_run(folder)
 
 
 def load_run(folder: Path) -> Run:
@@ -319,8 +350,9 @@ def _reading(folder: Path, name: str) -> Iterator[None]:
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The whole batches of a stream, up to where its writer was cut off."""
-    try:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as reader:
-            yield from reader
-    except (pa.ArrowInvalid, OSError):
-        return
+    with pa.OSFile(str(path)) as file:
+        try:
+            with pa.ipc.open_stream(file) as reader:
+                yield from reader
+        except (pa.ArrowInvalid, OSError):  # how pyarrow says that the next batch is not whole
+            return

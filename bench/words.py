@@ -34,7 +34,7 @@ class Word:
         host, _, port = self.place.rpartition(":") if ":" in self.place else (self.place, "", str(default_port))
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise UsageError(f"target {self}: expected {self.kind}://HOST:PORT, got {self.place!r} as host and port")
-        return host, int(port)
+        return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def parse(text: str) -> Word:

@@ -16,6 +16,9 @@ from bench.tensors import NUMPY_TYPES, TensorSpec
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
+LARGEST = 2**30  # bytes of one request
+LONGEST_NS = 30 * 24 * 3600 * 10**9
+
 
 class Size(int):
     """Bytes; in files "602 kB"."""
@@ -114,9 +117,14 @@ def from_builtins(document: dict[str, Any], source: str) -> Workload:
             raise UsageError(f"{source}: payload.inputs.{name}: {problem}")
     if not workload.payload.inputs:
         raise UsageError(f"{source}: payload.inputs: expected at least one input, such as [payload.inputs.input]")
-    for key, value in (("duration", workload.duration_ns), ("timeout", workload.timeout_ns)):
-        if value <= 0:
-            raise UsageError(f"{source}: {key}: expected a duration above 0, got {units.format_exact_duration(value)}")
+    if (size := payload_bytes(workload)) > LARGEST:
+        raise UsageError(
+            f"{source}: payload.inputs: expected a request of at most {LARGEST:,} bytes, these shapes make {size:,}"
+        )
+    for key, value in (("duration", workload.duration_ns), ("timeout", workload.timeout_ns), ("warmup", workload.warmup_ns)):
+        if not (value > 0 or key == "warmup") or value > LONGEST_NS:
+            expected = f"above 0 and at most {units.format_exact_duration(LONGEST_NS)}"
+            raise UsageError(f"{source}: {key}: expected a duration {expected}, got {units.format_exact_duration(value)}")
     _check_size(workload, source)
     return workload
 

@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from bench import cli
+
+# no timing is asserted, not even by hypothesis: machines are shared
+settings.register_profile("bench", deadline=None)
+settings.load_profile("bench")
 
 FOUR_FLOATS = """\
 description = "four floats, echoed"

@@ -55,6 +55,7 @@ class ScriptedLoad:
 
     def close(self) -> None:
         self.closed += 1
+        self._writer = None  # as the end of a load process lets go of its files
 
 
 def execute(folder: Path, load: ScriptedLoad, endpoint: Endpoint = ENDPOINT, **more: Any) -> Run:

@@ -196,17 +196,16 @@ def test_a_half_written_event_is_left_out(folder: Path) -> None:
 
 
 def test_a_run_that_died_is_reported_as_unfinished_with_what_it_measured(bench: Bench, tmp_path: Path) -> None:
-    """Killed in the middle: INVALID, eight requests of 10 ms, a window up to the last reply; its streams stay as they are."""
+    """Killed in the middle: INVALID, eight requests of 10 ms, a window up to the last reply; its streams become Parquet."""
     store.write_json(tmp_path / "run.json", document(status="running", window_ns=[0, 0]))
     write_streams(tmp_path, [])
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     said = bench("report", tmp_path, "--json")
     made = json.loads(said.out)
     assert (said.code, made["status"], made["requests"]) == (0, "running", 8)
     assert made["window_s"] == pytest.approx(0.08, abs=1e-6)
     assert "unfinished" in [reason["code"] for reason in made["validity"]["reasons"]]
     assert "the run never ended" in " ".join(bench("report", tmp_path).out.split())
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["requests.parquet", "run.json", "samples.parquet"]
 
 
 # ---------------------------------------------------------------- damaged
@@ -330,3 +329,29 @@ def test_a_document_that_cannot_be_written_says_where(tmp_path: Path) -> None:
         store.append_event(gone, Event(0, "started", {}))
     with pytest.raises(RunError, match=r"requests-0\.arrows: cannot be written: No such file"):
         store.RecordWriter(gone / "requests-0.arrows")
+
+
+def test_a_run_that_is_still_made_is_not_finished_by_a_reader(folder: Path) -> None:
+    """`bench report` beside a running bench reads what is there and takes nothing away from its writer."""
+    writer = store.RecordWriter(folder / "requests-7.arrows")
+    writer.write(np.zeros(3, RECORD))
+    store.finish(folder)
+    assert not (folder / "requests.parquet").exists()
+    writer.write(np.zeros(2, RECORD))
+    writer.close()
+    store.finish(folder)
+    assert (folder / "requests.parquet").exists()
+    assert not list(folder.glob("*.arrows"))
+
+
+def test_a_stream_that_cannot_be_opened_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in reading is not an empty stream: what was measured must not be unlinked after it."""
+
+    def broken(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    store.RecordWriter(folder / "requests-0.arrows").close()
+    monkeypatch.setattr(store.pa, "OSFile", broken)
+    with pytest.raises(RunError, match="streams beside it are kept"):
+        store.finish(folder)
+    assert (folder / "requests-0.arrows").exists()

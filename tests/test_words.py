@@ -119,7 +119,7 @@ def test_a_target_without_options_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("text", "address"),
-    [("flask://host:5000", ("host", 5000)), ("flask://host", ("host", 80)), ("flask://[::1]:5000", ("[::1]", 5000))],
+    [("flask://host:5000", ("host", 5000)), ("flask://host", ("host", 80)), ("flask://[::1]:5000", ("::1", 5000))],
 )
 def test_the_address_of_an_endpoint_has_a_default_port(text: str, address: tuple[str, int]) -> None:
     """A host alone gets the protocol's port."""

@@ -9,8 +9,9 @@ from bench import endpoint as endpoints
 from bench import environment, errors, resources, store, words
 from bench import workload as workloads
 from bench.commands.flags import add_load, add_output, count, override
-from bench.commands.run import drivers, measure
+from bench.commands.run import drivers, measure, slug
 from bench.endpoint import Endpoint
+from bench.errors import BenchError, RunError
 from bench.experiments import demo
 from bench.record import Run
 from bench.reports import html, markdown, text
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     for word in asked:
         endpoints.check(word)
     clock, facts = drivers(asked[0])[1], environment.fingerprint()
-    folder = store.create(args.output, f"demo-{workload.name}", clock)
+    folder = store.create(args.output, slug(f"demo-{workload.name}"), clock)
     with contextlib.ExitStack() as stack:
         live = [
             stack.enter_context(endpoints.live(word, workload, folder / f"server-{n}.log", say))
@@ -54,7 +55,10 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
             return measure(workload, live[which], path, load, clock, sampler, facts, say, label)
 
         say(f"{workload.name}: {args.rounds} rounds a side, in turn, on {names[0]} and {names[1]}")
-        whole = demo.measure(folders, args.rounds, workload.seed, one)
+        try:
+            whole = demo.measure(folders, args.rounds, workload.seed, one)
+        except BenchError as error:
+            raise RunError(f"{error}\nthe finished rounds are kept: bench report {folder}") from None
     return _show(folder, whole, out)
 
 

@@ -40,7 +40,10 @@ def _seed(text: str) -> int:
 
 
 def _duration(text: str) -> Nanoseconds:
-    return Nanoseconds(units.duration_ns(text))
+    duration = Nanoseconds(units.duration_ns(text))
+    if duration > workloads.LONGEST_NS:
+        raise ValueError(f"expected at most {units.format_exact_duration(workloads.LONGEST_NS)}, got {text!r}")
+    return duration
 
 
 def _some_time(text: str) -> Nanoseconds:

@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Callable[[str], None], say: Callable[[str], None]) -> int:
     if args.format == "csv":
-        runs = [store.load_run(folder) for path in args.path for folder in store.find_runs(path)]
+        runs = [store.open_run(folder) for path in args.path for folder in store.find_runs(path)]
         out(data.runs_csv((one, summarize(one)) for one in runs).rstrip("\n"))
         return errors.OK
     if args.format == "html" and len(args.path) > 1:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Callable[[str
             out(_comparison(path, args.format))
             continue
         for folder in store.find_runs(path):
-            out(_single(store.load_run(folder), args.format))
+            out(_single(store.open_run(folder), args.format))
     return errors.OK
 
 

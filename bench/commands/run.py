@@ -36,8 +36,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     endpoints.check(word)
     load, clock, sampler = drivers(word)
     facts = environment.fingerprint() if sampler else {}
-    name = re.sub(r"[^a-z0-9.]+", "-", f"{workload.name}-{word.kind}-{word.version}".lower()).strip("-")
-    folder = store.create(args.output, name, clock)
+    folder = store.create(args.output, slug(f"{workload.name}-{word.kind}-{word.version}"), clock)
     try:
         with endpoints.live(word, workload, folder / "server.log", say) as endpoint:
             done = measure(workload, endpoint, folder, load, clock, sampler, facts, say)
@@ -86,6 +85,11 @@ def measure(
             sampler=sampler,
             progress=lambda p: show(*_progress(workload, p)),
         )
+
+
+def slug(text: str) -> str:
+    """A name for a folder."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
 def discard_if_empty(folder: Path) -> None:

@@ -58,7 +58,7 @@ def load(path: Path) -> tuple[SideComparison, Sides]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path / FILE}: damaged: {error}") from None
     # none where the user stopped before this side's first round
-    runs = [[store.load_run(run.parent) for run in sorted(where.glob("*/run.json"))] for _, where in (base, new)]
+    runs = [[store.open_run(run.parent) for run in sorted(where.glob("*/run.json"))] for _, where in (base, new)]
     comparison = compare_sides(*runs)
     return comparison, (side(base[0], runs[0]), side(new[0], runs[1]))
 

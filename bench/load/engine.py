@@ -170,9 +170,6 @@ class Engine:
     def _finish(self) -> None:
         # a request that is given up has no end that could be recorded
         self.unsent += len(self._due) + sum(seat.intended != _NONE for seat in self._seats.values())
-        if self._mark is not None:
-            elapsed = time.perf_counter_ns() - self._mark[0]
-            self.cpu_share = (time.thread_time_ns() - self._mark[1]) / max(elapsed, 1)
         self._recorder.hand_over()
         for seat in self._seats.values():
             assert seat.socket is not None
@@ -344,7 +341,7 @@ class Engine:
                 seat.number = next(self._numbers)
                 seat.payload = seat.number % len(self._requests)
             self._ended(seat, now, 0, error, message, None)
-        self._again(seat, now, refused=error == CONNECT)
+        self._again(seat, now, refused=error == CONNECT or not seat.connected)
 
     def _again(self, seat: _Seat, now: int, refused: bool = False) -> None:
         """Connect anew; a seat that was refused rests first, or the engine would hammer a server that is down."""
@@ -375,6 +372,14 @@ class Engine:
             seat = self._resting.popleft()[1]
             seat.intended = now
             self._connect(seat)
-        if self._mark is None and self.phases is not None and now >= self.phases.window_ns:
-            self._mark = (now, time.thread_time_ns())
+        self._count_cpu(now)
         self._recorder.hand_over()
+
+    def _count_cpu(self, now: int) -> None:
+        """This thread's CPU from the first sweep within the window to the last."""
+        if self.phases is None or not self.phases.window_ns <= now < self.phases.end_ns:
+            return
+        if self._mark is None:
+            self._mark = (now, time.thread_time_ns())
+        elif now > self._mark[0]:
+            self.cpu_share = (time.thread_time_ns() - self._mark[1]) / (now - self._mark[0])

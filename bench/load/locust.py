@@ -1,6 +1,7 @@
 """Locust starts, shapes and stops the users, each a seat in the process's engine; the only importer of locust and gevent."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -48,21 +49,30 @@ class Seat(User):
         self.environment.over.wait()
 
 
-def drive(engine: Engine, users: int, ready: Callable[[], None], tick: Callable[[], None]) -> None:
-    """Start `users`, call `ready` when all have their seats, then `tick` ten times a second until the engine has finished."""
+def drive(
+    engine: Engine, users: int, limit_s: float, stopped: Callable[[], bool], ready: Callable[[], None], tick: Callable[[], None]
+) -> bool:
+    """Start `users`, call `ready` when all have their seats, then `tick` ten times a second until the engine has finished.
+
+    False when not all had their seats within `limit_s`, or `stopped` said so before.
+    """
     environment = Seating(user_classes=[Seat])
     environment.engine, environment.over = engine, gevent.event.Event()
     runner = environment.create_local_runner()
     runner.start(users, spawn_rate=users)
+    limit = time.monotonic() + limit_s
     try:
         while runner.user_count < users or not engine.ready():
             if engine.failure is not None:
                 raise engine.failure
+            if stopped() or time.monotonic() > limit:
+                return False
             gevent.sleep(0.01)
         ready()
         while not engine.finished:
             tick()
             gevent.sleep(TICK_S)
+        return True
     finally:
         environment.over.set()
         runner.quit()

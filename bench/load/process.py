@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,13 +65,15 @@ class LocustLoad:
     def _interrupt(self) -> Outcome:
         """The user wants to stop: what was measured is still written."""
         self._send("stop")
-        limit = time.monotonic() + STOP_LIMIT_S
-        for kind, news in self._news():
-            if kind == "finished":
-                return _outcome(news)
-            if time.monotonic() > limit:
-                self._process.kill()  # type: ignore[union-attr]
-                break
+        assert self._process is not None
+        patience = threading.Timer(STOP_LIMIT_S, self._process.kill)
+        patience.start()
+        try:
+            for kind, news in self._news():
+                if kind == "finished":
+                    return _outcome(news)
+        finally:
+            patience.cancel()
         raise self._died()
 
     def close(self) -> None:

@@ -11,9 +11,10 @@ from bench.arrivals import Closed
 from bench.load.pacer import sleep_until
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
-from bench.record import STATUS
+from bench.record import OK, STATUS, TIMEOUT
 from bench.targets.base import CallReply, CallTarget
 from bench.tensors import Tensors
+from bench.units import format_exact_duration
 from bench.workload import Workload
 
 GRACE_S = 2.0  # how long an interrupted run waits for what is under way
@@ -34,7 +35,6 @@ class CallEngine:
         self._waiting = 0
         self.phases: Phases | None = None
         self.sent = self.unsent = self.late = self.reconnects = 0
-        self.cpu_share = 0.0
         self.failure: BaseException | None = None
         self._stopped_s: float | None = None
 
@@ -98,8 +98,9 @@ class CallEngine:
             self._request(call, now)
 
     def _serve(self, call: Callable[[int, int], CallReply]) -> None:
+        assert self.phases is not None
         while (intended := self._due.get()) is not None:
-            if self._over.is_set():
+            if self._over.is_set() or time.perf_counter_ns() > self.phases.end_ns + 2 * self._workload.timeout_ns:
                 with self._lock:
                     self.unsent += 1
                 continue
@@ -110,17 +111,19 @@ class CallEngine:
     def _pace(self) -> None:
         assert self.phases is not None
         assert not isinstance(self._workload.load, Closed)
-        for offset in arrivals.offsets_ns(self._workload.load, self._workload.seed):
-            intended = self.phases.start_ns + offset
-            self._sleep_until(min(intended, self.phases.end_ns))
-            if intended >= self.phases.end_ns or self._over.is_set():
-                break
-            with self._lock:
-                self.late += self._waiting <= 0 and intended >= self.phases.window_ns
-                self._waiting -= 1
-            self._due.put(intended)
-        for _ in self._threads:
-            self._due.put(None)
+        try:
+            for offset in arrivals.offsets_ns(self._workload.load, self._workload.seed):
+                intended = self.phases.start_ns + offset
+                self._sleep_until(min(intended, self.phases.end_ns))
+                if intended >= self.phases.end_ns or self._over.is_set():
+                    break
+                with self._lock:
+                    self.late += self._waiting <= 0 and intended >= self.phases.window_ns
+                    self._waiting -= 1
+                self._due.put(intended)
+        finally:
+            for _ in self._threads:
+                self._due.put(None)
 
     def _sleep_until(self, t_ns: int) -> None:
         while (now := time.perf_counter_ns()) < t_ns and not self._over.is_set():
@@ -137,6 +140,8 @@ class CallEngine:
         except Exception as problem:  # a request that fails is data
             status, error, message, answer = 0, STATUS, f"{type(problem).__name__}: {str(problem)[:200]}", None
         end = time.perf_counter_ns()
+        if error == OK and end - start > self._workload.timeout_ns:
+            error, message = TIMEOUT, f"no reply within {format_exact_duration(self._workload.timeout_ns)}"
         with self._lock:
             self._recorder.add(number, payload, intended, start, end, status, error, message, answer)
             assert self.phases is not None

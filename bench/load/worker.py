@@ -2,6 +2,7 @@
 
 import gc
 import json
+import resource
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 from bench import payloads, words
 from bench import workload as workloads
-from bench.errors import BenchError
+from bench.errors import BenchError, RunError
 from bench.load import Plan
 from bench.load.answers import Reference
 from bench.load.engine import Engine
@@ -25,6 +26,7 @@ from bench.targets import open_target
 from bench.targets.base import Target
 from bench.tensors import Tensors
 
+START_S = 10.0  # what the users may take to start, beside the timeout of their connections
 LEAD_NS = 50_000_000  # from the word "go" to the first send
 SWITCH_S = 0.0002  # how long Locust's side may hold the interpreter while the engine waits for it
 
@@ -59,12 +61,20 @@ def main() -> int:
         signal.signal(end, signal.SIG_IGN)  # what is sent to the whole group is for the command, which tells us
     sys.setswitchinterval(SWITCH_S)
     plan = plan_from_json(sys.stdin.readline())
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         Worker(plan).run()
     except BenchError as error:
-        _tell(error={"message": str(error), "exit_code": error.exit_code})
-        return error.exit_code
+        return _fail(error)
+    except OSError as error:
+        return _fail(RunError(f"the load process could not go on: {error}"))
     return 0
+
+
+def _fail(error: BenchError) -> int:
+    _tell(error={"message": str(error), "exit_code": error.exit_code})
+    return error.exit_code
 
 
 class Worker:
@@ -91,12 +101,17 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.disable()
-        drive(self._engine, self._workload.load.connections, self._ready, self._tick)
+        users, limit_s = self._workload.load.connections, self._workload.timeout_ns / 1e9 + START_S
+        began = drive(self._engine, users, limit_s, self._orders.stop.is_set, self._ready, self._tick)
+        if not began:
+            self._engine.stop()
         self._engine.join()
-        if self._engine.failure is not None:
-            raise self._engine.failure
         self._drain()
         self._writer.close()
+        if self._engine.failure is not None:
+            raise self._engine.failure
+        if not began and not self._orders.stop.is_set():
+            raise RunError(f"target {self._plan.target}: not all of {users} connections stood within {limit_s:g} s")
         write_answers(self._plan.folder / "answers.arrow", self._recorder.answers)
         self._target.close()
         self._report()
@@ -153,11 +168,17 @@ class Worker:
                     "late_without_connection": engine.late,
                     "reconnects": engine.reconnects,
                     "cpu_s": self._cpu_share() * length_s,
-                    "engine_cpu_s": engine.cpu_share * length_s,
+                    "engine_cpu_s": self._generator_cpu_share() * length_s,
                     "messages": {ERRORS[code]: message for code, message in self._recorder.messages.items()},
                 },
             }
         )
+
+    def _generator_cpu_share(self) -> float:
+        """Of one core: the engine thread's, or all threads' where there are many; unknown beside a model in process."""
+        if isinstance(self._engine, Engine):
+            return self._engine.cpu_share
+        return 0.0 if self._plan.target.kind == "onnx" else self._cpu_share()
 
     def _cpu_share(self) -> float:
         if len(self._cpu) < 2:

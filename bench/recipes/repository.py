@@ -63,7 +63,9 @@ def _data_type(spec: TensorSpec) -> str:
 
 def _instances(count: int, gpu: bool | None) -> list[str]:
     kind = {None: "KIND_AUTO", True: "KIND_GPU", False: "KIND_CPU"}[gpu]
-    return [f"instance_group {{ count: {count} kind: {kind} }}"]
+    # one GPU, the first, as every other side uses: without this Triton puts `count` instances on each GPU there is
+    gpus = " gpus: [ 0 ]" if gpu else ""
+    return [f"instance_group {{ count: {count} kind: {kind}{gpus} }}"]
 
 
 def _quoted(text: str) -> str:

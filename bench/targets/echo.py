@@ -27,6 +27,8 @@ class Echo:
             self.service_ns = units.duration_ns(word.options.get("service", "5ms"))
         except ValueError as error:
             raise UsageError(f"target {word}: option service: {error}") from None
+        if self.service_ns <= 0:
+            raise UsageError(f"target {word}: option service: expected a duration above 0, or virtual time would stand still")
         self.slots = int(word.options.get("slots", "1"))
         self._fail, self._wrong = int(word.options.get("fail", "0")), int(word.options.get("wrong", "0"))
 
