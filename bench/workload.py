@@ -197,6 +197,8 @@ def _explain(error: str) -> str:
     """msgspec's "MESSAGE - at `$.a.b`", led by the key and completed with the keys that exist."""
     message, _, path = error.partition(" - at `$")
     key = path.rstrip("`").lstrip(".").replace("[...]", ".*")
+    if "missing required field" in message:
+        return f"{key + '.' if key else ''}{message.split('`')[1]}: missing, and needed"
     if "unknown field" in message:
         known = ", ".join(sorted(_fields_at(key)))
         unknown = message.split("`")[1]

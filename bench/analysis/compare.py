@@ -1,7 +1,7 @@
 """Two sides, each of several rounds: what each comes to, and how they differ, the round being the unit of replication."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -169,7 +169,10 @@ def _levels(side: _Side, device: str, metric: str) -> list[list[Resource]]:
 
 def _mean_level(levels: list[list[Resource]]) -> _Sum:
     means = np.array([np.mean([r.mean for r in devices]) for devices in levels if devices])
-    return _over_rounds(means, np.ones(len(means)), "%")
+    level = _over_rounds(means, np.ones(len(means)), "%")
+    if level.estimate is not None and level.estimate.high is not None:  # no share of a machine is above all of it
+        return level._replace(estimate=replace(level.estimate, high=min(level.estimate.high, 100.0)))
+    return level
 
 
 def _peak(levels: list[list[Resource]]) -> Estimate | None:

@@ -163,7 +163,12 @@ def _timeouts(m: Measured) -> Iterator[Reason]:
 
 def _unchecked(m: Measured) -> Iterator[Reason]:
     if m.successes and not m.compared:
-        why = "the workload says reference = false" if not m.run.workload.check.reference else "there was no reference"
+        if not m.run.workload.check.reference:
+            why = "the workload says reference = false"
+        elif m.run.target.get("model"):
+            why = f"one in {m.run.workload.check.every} is, and none of those had come"
+        else:
+            why = "there was no reference"
         yield Reason(
             "unchecked",
             f"no answer was compared with a reference ({why}): a server that answers nonsense would look the same; "

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench import endpoint as endpoints
 from bench import environment, errors, resources, store, words
 from bench import workload as workloads
+from bench.analysis.summary import Summary, summarize
 from bench.commands.flags import add_load, add_output, count, override
 from bench.commands.run import drivers, measure, slug
 from bench.endpoint import Endpoint
@@ -52,7 +53,9 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
         def one(which: int, number: int, path: Path) -> Run:
             load, clock, sampler = drivers(live[which].word)
             label = f"round {number} of {args.rounds}, {names[which]}"
-            return measure(workload, live[which], path, load, clock, sampler, facts, say, label)
+            done = measure(workload, live[which], path, load, clock, sampler, facts, say, label)
+            say(f"{label}: {_in_short(summarize(done))}")
+            return done
 
         say(f"{workload.name}: {args.rounds} rounds a side, in turn, on {names[0]} and {names[1]}")
         try:
@@ -60,6 +63,11 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
         except BenchError as error:
             raise RunError(f"{error}\nthe finished rounds are kept: bench report {folder}") from None
     return _show(folder, whole, out)
+
+
+def _in_short(summary: Summary) -> str:
+    mean = f", mean {summary.latency.mean.value:.0f} ms" if summary.latency.mean else ""
+    return f"{summary.requests} requests, {summary.throughput.value:.1f}/s{mean}" + ("" if summary.valid else ", INVALID")
 
 
 def _names(live: list[Endpoint]) -> list[str]:

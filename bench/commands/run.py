@@ -16,6 +16,7 @@ from bench.endpoint import Endpoint
 from bench.load import Load, Progress
 from bench.record import Run
 from bench.reports import data, html, text
+from bench.reports.run_page import broken_promises
 from bench.terminal import Terminal
 from bench.units import format_exact_duration
 from bench.workload import Workload
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     (folder / "report.html").write_text(html.run_html(done, summary), encoding="utf-8")
     out(data.to_text(data.run_json(done, summary)) if args.json else text.run_text(summary, done))
     say(f"report: {folder / 'report.html'}")
+    for broken in broken_promises(summary):
+        say(broken)
     return exit_code(done, summary)
 
 

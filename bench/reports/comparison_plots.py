@@ -76,7 +76,12 @@ def _latency(sides: Sides) -> Figure:
     crosses = np.concatenate(failed)
     svg = plots.latency_over_time(points, lines, crosses[np.isfinite(crosses)], _axis(sides))
     some = "Some of the requests and the slowest" if lines else "Every request"
-    return "Latency over time", f"{some}. Within each round the first side is drawn left, the second right.", svg, False
+    return (
+        "Latency over time",
+        f"{some}. Within each round the first side is drawn left, the second right; which was measured first alternates.",
+        svg,
+        False,
+    )
 
 
 def _failed(run: Run, limit: int) -> Curve:

@@ -36,7 +36,16 @@ def verdict(summary: Summary, name: str) -> Verdict:
     said = f"{tables.plain(summary.load)}, {sent} in {tables.number(summary.window_s)} s"
     if summary.status != "complete":
         said += f", {tables.plain(summary.status)}"
-    return Verdict(name, summary.valid, said, tuple(reason(r) for r in summary.reasons))
+    return Verdict(name, summary.valid, said, (*(reason(r) for r in summary.reasons), *broken_promises(summary)))
+
+
+def broken_promises(summary: Summary) -> list[str]:
+    """What was promised of a latency and not kept, a line each. (Too many errors make a run INVALID, which says so.)"""
+    return [
+        f"promise broken: {tables.plain(s.name)} {tables.number(s.actual)} {s.unit}, at most {tables.number(s.limit)} {s.unit}"
+        for s in summary.slo
+        if s.met is False and s.actual is not None and s.unit == "ms"
+    ]
 
 
 def reason(r: Reason) -> str:

@@ -189,3 +189,27 @@ def test_a_stop_before_the_start_sends_nothing(load: Any) -> None:
     engine.stop()
     finish(engine)
     assert target.calls == []
+
+
+def test_a_call_that_takes_longer_than_the_timeout_is_an_error_though_it_answers(drained: Any) -> None:
+    """A target in process cannot be cut short, but what comes too late is no success."""
+    target = Scripted(lambda payload, number: time.sleep(0.02))
+    engine, recorder = started(target, workload(requests=2, timeout_ns=Nanoseconds(10 * MS)))
+    finish(engine)
+    records = drained(recorder, target)
+    assert {ERRORS[code] for code in records["error"]} == {"timeout"}
+
+
+def test_a_backlog_is_given_up_two_timeouts_after_the_end(drained: Any) -> None:
+    """An overloaded schedule ends, and what was never sent is counted."""
+    load = Constant(rate_hz=Rate(1000), users=1)
+    made = make_workload(
+        load=load, warmup_ns=Nanoseconds(0), duration_ns=Nanoseconds(200 * MS), timeout_ns=Nanoseconds(50 * MS)
+    )
+    target = Scripted(lambda payload, number: time.sleep(0.02))
+    engine, recorder = started(target, made)
+    finish(engine)
+    records = drained(recorder, target)
+    assert len(records) + engine.unsent == 200
+    assert engine.unsent >= 100
+    assert np.all(records["start_ns"] <= engine.phases.end_ns + 2 * 50 * MS + 20 * MS + 10**9)  # type: ignore[union-attr]
