@@ -19,6 +19,7 @@ lint: setup
 	.venv/bin/mypy
 
 verify: setup          ## the measured evidence that the docs quote; minutes
+	mkdir -p docs
 	{ echo "# How often the intervals are right"; echo; echo "Made by \`make verify\`."; echo; .venv/bin/python -m bench.experiments.calibration; } > docs/calibration.md
 
 setup: $(READY)        ## .venv, and the Triton that demo and tests use
