@@ -25,10 +25,4 @@ class RunError(BenchError):
     exit_code = 3
 
 
-class Interrupted(BenchError):
-    """The user stopped the command; what was measured so far is kept."""
-
-    exit_code = 130
-
-
-OK, FAILED, USAGE, NOT_MADE, UNDECIDED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK, FAILED, NOT_MADE, UNDECIDED, INTERRUPTED = 0, 1, 3, 4, 130

@@ -71,6 +71,7 @@ def default_session_threads(workers: int, cores: int) -> int:
     20, 300 to 340 ms; 2 workers of 1 thread 23, 220 to 300 ms; 2 workers of 2 threads 22, 270 to 320 ms. But connections stay
     with the worker that took them, and now and then one worker takes all: with 1 thread it then leaves a core idle (a run of
     12/s looked like that). With 1 user 2 threads take 66 ms and 1 thread 88 ms.
+    `bench demo 'flask?workers=1,threads=2' 'flask?workers=2,threads=1'` shows the like on another machine.
     """
     return max(1, 2 * cores // workers)
 

@@ -156,3 +156,11 @@ def test_swapping_the_sides_inverts_every_change(seed: int) -> None:
     for there, back in zip(compare_sides(a, b).rows, compare_sides(b, a).rows, strict=True):
         if there.change is not None and back.change is not None:
             assert (there.change.low, there.change.high) == pytest.approx((1 / back.change.high, 1 / back.change.low))
+
+
+def test_no_interval_of_a_utilization_goes_above_the_whole_machine():
+    """Rounds of 80 and 100 % scatter widely, but there is no more than 100 %."""
+    rounds = [make_run([10.0] * 100, samples={("server", "cpu_utilization"): [(500, share)]}) for share in (80.0, 100.0, 90.0)]
+    row = next(r for r in compare_sides(rounds, rounds).rows if r.metric.startswith("mean server CPU"))
+    assert isinstance(row.base, Estimate)
+    assert row.base.high == 100.0

@@ -185,3 +185,10 @@ def test_nothing_is_said_of_other_processes_where_the_server_s_share_is_unknown(
     samples = {(device, "cpu_utilization"): [(500, 90.0)] for device in ("host", "load")}
     _, warnings = validity(make_run([10.0] * 100, samples=samples))
     assert "shared_machine" not in [w.code for w in warnings]
+
+
+def test_a_run_too_short_for_a_check_is_not_said_to_have_no_reference():
+    """There is one where bench built the model; none of the one in ten had come up."""
+    run = make_run([10.0] * 5, compared=0, workload=make_workload(check=Check(every=10)), target={"model": {"name": "m"}})
+    (message,) = [w.message for w in validity(run)[1] if w.code == "unchecked"]
+    assert "one in 10 is, and none of those had come" in message

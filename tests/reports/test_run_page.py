@@ -96,3 +96,12 @@ def test_a_run_that_was_cut_short_says_so() -> None:
     """Beside the count of its requests."""
     run = make_run([2.0] * 100, status="partial")
     assert "partial" in run_page(summarize(run), run).verdicts[0].summary
+
+
+@pytest.mark.parametrize(("limit_ms", "broken"), [(5, ["promise broken: P99 latency 10.0 ms, at most 5.00 ms"]), (20, [])])
+def test_a_broken_promise_stands_beside_the_verdict(limit_ms: int, broken: list[str]) -> None:
+    """A valid run that missed its latency must not look like a success."""
+    workload = make_workload(slo=Slo(latency_ns=Nanoseconds(limit_ms * 1_000_000)))
+    run = make_run([10.0] * 1000, workload=workload)
+    (verdict,) = run_page(summarize(run), run).verdicts
+    assert (verdict.valid, list(verdict.reasons)) == (True, broken)
