@@ -1,5 +1,6 @@
 """What a run leaves behind: one record a request, samples of the machine, events, and the run that holds them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,8 +9,13 @@ import numpy as np
 from bench.workload import Workload
 
 # error kinds by code; 0 is success. Appended to, never reordered: stored records hold the codes.
-ERRORS = ("", "connect", "timeout", "closed", "protocol", "status", "version", "shape", "answer")
-OK, CONNECT, TIMEOUT, CLOSED, PROTOCOL, STATUS, VERSION, SHAPE, ANSWER = range(len(ERRORS))
+ERRORS = (
+    "", "connect", "timeout", "closed", "protocol", "status", "version", "shape", "answer",
+    "broken",  # a stream that ended, or whose connection was closed, before all of it had come
+    "stalled",  # a stream that had begun and then fell silent for longer than the timeout
+    "tokens",  # a stream that came to another number of tokens than was asked for
+)  # fmt: skip
+OK, CONNECT, TIMEOUT, CLOSED, PROTOCOL, STATUS, VERSION, SHAPE, ANSWER, BROKEN, STALLED, TOKENS = range(len(ERRORS))
 
 # was the reply compared with the reference answer?
 NOT_COMPARED, SAME, DIFFERENT = 0, 1, 2
@@ -69,6 +75,28 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunks:
+    """The pieces in which streamed replies came: those of record n are at starts[n]:starts[n + 1]."""
+
+    starts: np.ndarray  # int64 [records + 1]
+    t_ns: np.ndarray  # int64 [chunks]: when the piece was there
+    tokens: np.ndarray  # uint32 [chunks]: tokens in it; 0 for an empty one, such as a first that carries only a role
+
+    @classmethod
+    def of(cls, streams: Sequence[tuple[Sequence[int], Sequence[int]]]) -> "Chunks":
+        """The chunks of records in order, each (times in ns, tokens)."""
+        counts = [len(times) for times, _ in streams]
+        starts = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+        t_ns = np.array([t for times, _ in streams for t in times], np.int64)
+        return cls(starts, t_ns, np.array([n for _, tokens in streams for n in tokens], np.uint32))
+
+    def of_record(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """(t_ns, tokens) of the chunks of record `n`."""
+        at = slice(int(self.starts[n]), int(self.starts[n + 1]))
+        return self.t_ns[at], self.tokens[at]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One measured run, as it lies on disk."""
 
@@ -83,6 +111,7 @@ class Run:
     status: str  # "running", "complete" or "partial"
     created: str = ""  # ISO time
     load: dict[str, Any] = field(default_factory=dict)  # what the load process said of itself at the end
+    chunks: Chunks | None = None  # of streamed replies, record by record
 
     def measured(self) -> np.ndarray:
         """The records whose intended send lies in the window."""

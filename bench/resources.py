@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from bench import named_files
 from bench import workload as workloads
 from bench.errors import UsageError
 from bench.workload import Workload
@@ -43,18 +44,34 @@ def workload_names() -> dict[str, Path]:
 
 
 def load_workload(name: str) -> Workload:
-    """The workload called `name`, or in the file `name` where it has a slash or ends in .toml; UsageError lists what exists."""
-    if "/" in name or name.endswith(".toml"):
-        path = Path(name)
-    else:
-        names = workload_names()
-        if name not in names:
-            tried = f"workloads/{name}.toml here and among the bundled ones"
-            raise UsageError(f"workload {name!r}: not found; tried {tried}; there are: {', '.join(names)}")
-        path = names[name]
+    """The workload called `name`, or in the file `name` where it has a slash or ends in .toml; UsageError lists what exists.
+
+    What the file names is found relative to it: CSV files of lengths are read, payload files named absolutely and by sha256.
+    """
+    path = workload_path(name)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise UsageError(f"workload {name!r}: cannot read {path}: {reason}; there are: {', '.join(workload_names())}") from None
-    return workloads.parse(text, str(path), path.stem)
+    source, folder = str(path), path.absolute().parent
+    document = workloads.read_document(text, source)
+    named_files.read_lengths(document, folder, source)
+    workload = workloads.from_builtins({"name": path.stem} | document, source)
+    return named_files.resolve(workload, folder, source, "distinct" in document["payload"])
+
+
+def workload_path(name: str) -> Path:
+    """The file of the workload that is called, or lies at, `name`; UsageError lists the names there are."""
+    if "/" in name or name.endswith(".toml"):
+        return Path(name)
+    names = workload_names()
+    if name not in names:
+        tried = f"workloads/{name}.toml here and among the bundled ones"
+        raise UsageError(f"workload {name!r}: not found; tried {tried}; there are: {', '.join(names)}")
+    return names[name]
+
+
+def is_bundled(path: Path) -> bool:
+    """Whether a workload file comes with bench, and is not the user's to write beside."""
+    return path.absolute().parent == _bundled("workloads").absolute()

@@ -1,4 +1,4 @@
-"""What is promised to the callers of a model: a latency at a quantile, and how many requests may fail."""
+"""What is promised to the callers of a model: latencies at a quantile, and how many requests may fail."""
 
 import re
 from decimal import Decimal
@@ -21,11 +21,27 @@ class Share(float):
 
 
 class Slo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`quantile` of the latencies at most `latency_ns`, failed requests at most `error_rate`."""
+    """At `quantile` of the requests each stated time is at most so long; failed requests are at most `error_rate`.
+
+    Every time is one of a single request, so that the promise and the goodput count alike; see docs/metrics.md.
+    """
 
     latency_ns: Nanoseconds | None = msgspec.field(name="latency", default=None)
     quantile: Quantile = Quantile(0.99)
     error_rate: Share = Share(0.01)
+    ttft_ns: Nanoseconds | None = msgspec.field(name="ttft", default=None)  # of a stream: until its first token
+    tpot_ns: Nanoseconds | None = msgspec.field(name="tpot", default=None)  # its mean time per output token
+    itl_ns: Nanoseconds | None = msgspec.field(name="itl", default=None)  # its longest gap between two tokens
+
+    def problem(self, generates: bool) -> str | None:
+        """What cannot be promised of such replies, if anything."""
+        stated = [name for name in STREAMED if getattr(self, f"{name}_ns") is not None]
+        if stated and not generates:
+            return f"{stated[0]}: only a workload that generates ([payload.generate]) has one"
+        return None
+
+
+STREAMED = ("ttft", "tpot", "itl")
 
 
 def parse_quantile(text: object) -> Quantile:
@@ -45,14 +61,20 @@ def quantile_name(quantile: float) -> str:
 
 
 def parse_slo(text: str) -> Slo:
-    """An `Slo` of "p99<250ms" or "p99<250ms,errors<1%"; ValueError names what was expected."""
+    """An `Slo` of "p99<250ms" or "p99<2s,ttft<1s,tpot<200ms,errors<1%"; ValueError names what was expected."""
     fields: dict[str, object] = {}
     for clause in text.split(","):
         name, sign, limit = (part.strip() for part in clause.replace("<=", "<").partition("<"))
         if not sign:
-            raise ValueError(f'expected an SLO such as "p99<250ms" or "p99<250ms,errors<1%", got {text!r}')
+            raise ValueError(f'expected an SLO such as "p99<250ms" or "p99<2s,ttft<1s,tpot<200ms,errors<1%", got {text!r}')
+        stated: dict[str, object]
         if name == "errors":
-            fields["error_rate"] = Share(units.share(limit))
+            stated = {"error_rate": Share(units.share(limit))}
+        elif name in STREAMED:
+            stated = {f"{name}_ns": Nanoseconds(units.duration_ns(limit))}
         else:
-            fields |= {"quantile": parse_quantile(name), "latency_ns": Nanoseconds(units.duration_ns(limit))}
+            stated = {"quantile": parse_quantile(name), "latency_ns": Nanoseconds(units.duration_ns(limit))}
+        if again := fields.keys() & stated.keys():
+            raise ValueError(f"expected an SLO that states each bound once, got {', '.join(sorted(again))} twice in {text!r}")
+        fields |= stated
     return Slo(**fields)  # type: ignore[arg-type]

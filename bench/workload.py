@@ -3,14 +3,16 @@
 import math
 import tomllib
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
-from bench import arrivals, slo, units
+from bench import arrivals, lengths, slo, units
 from bench.arrivals import Load, Rate
 from bench.errors import UsageError
+from bench.explain import explain
+from bench.lengths import Length
 from bench.slo import Nanoseconds, Quantile, Share, Slo
 from bench.tensors import NUMPY_TYPES, TensorSpec
 
@@ -39,32 +41,87 @@ class Model(Strict, frozen=True):
     version: str = "1"
     precision: str = "fp32"
     preset: str = "full"
+    weights: str = ""  # seeded; else the folder or the hub's name of a Hugging Face checkpoint
 
 
 class Input(Strict, frozen=True):
-    """One input tensor of each request, filled with seeded uniform values in [low, high)."""
+    """One input tensor of each request, filled with seeded uniform values in [low, high).
+
+    A name in `shape` is a length of `payload.lengths`, drawn anew for each request. BYTES are texts of [low, high) characters.
+    Instead of a range: `values` to draw from, or a `file` of requests (.npy, .npz by the input's name, .json).
+    """
 
     datatype: DataType
-    shape: tuple[Count, ...]
+    shape: tuple[Count | str, ...]
     low: float = 0.0
     high: float = 1.0
+    values: tuple[bool | int | float | str, ...] = ()
+    file: str = ""
+    sha256: str = ""  # of the file, as it was when the workload was read
 
     def problem(self) -> str | None:
-        """What is wrong with the range, if anything is."""
+        """What is wrong with the values that are asked for, if anything is."""
+        if self.file:
+            return "file and values contradict each other: one of the two" if self.values else None
+        if self.values:
+            return self._problem_of_values()
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             return f"expected low < high, got low = {self.low:g} and high = {self.high:g}"
-        kind = NUMPY_TYPES[self.datatype]
-        if issubclass(kind, np.integer):
-            limits = np.iinfo(kind)
-            if self.low < limits.min or self.high > float(limits.max) + 1:
-                return f"expected a range within {limits.min} to {limits.max}, got {self.low:g} to {self.high:g}"
+        if self.datatype == "BYTES":
+            if self.low < 0 or self.high <= 1 or self.high > LARGEST:
+                return (
+                    "expected how many characters its texts have, in [low, high), such as low = 8 and high = 64, "
+                    f"or values, or a file; got low = {self.low:g} and high = {self.high:g}"
+                )
+            return None
+        least, most = _limits(self.datatype)
+        if self.low < least or self.high > most + (np.dtype(NUMPY_TYPES[self.datatype]).kind in "iu"):
+            return f"expected a range within {least} to {most}, got {self.low:g} to {self.high:g}"
+        return None
+
+    def _problem_of_values(self) -> str | None:
+        for value in self.values:
+            if isinstance(value, str) != (self.datatype == "BYTES"):
+                expected = "texts, which is what BYTES are" if self.datatype == "BYTES" else "numbers"
+                return f"values: expected {expected}, got {value!r}"
+            if not isinstance(value, str) and not _holds(self.datatype, value):
+                return f"values: {value!r} is no {self.datatype}"
+        return None
+
+
+class Prefix(Strict, frozen=True):
+    """The first `tokens` of a prompt are the same in all requests of a group, as a system prompt is."""
+
+    tokens: Count
+    groups: Count = 1
+
+
+class Generate(Strict, frozen=True):
+    """A prompt goes in, tokens stream out. Prompts are random token ids below `vocabulary`, or words where `form` is "text"."""
+
+    prompt_tokens: Length
+    output_tokens: Length
+    vocabulary: Annotated[int, msgspec.Meta(ge=2)] = 32_000
+    prefix: Prefix | None = None
+    ignore_eos: bool = True  # the output is as long as asked for, whatever the model says
+    form: Literal["tokens", "text"] = "tokens"
+
+    def problem(self) -> str | None:
+        """What is wrong with the lengths, if anything is."""
+        for key, length in (("prompt_tokens", self.prompt_tokens), ("output_tokens", self.output_tokens)):
+            if problem := lengths.problem(length):
+                return f"{key}: {problem}"
+        if self.prefix is not None and self.prefix.tokens >= lengths.most(self.prompt_tokens):
+            return f"prefix.tokens: expected less than the longest prompt, {lengths.most(self.prompt_tokens)} tokens"
         return None
 
 
 class Payload(Strict, frozen=True):
-    """A pool of distinct requests, made before the clock starts and sent in turn."""
+    """A pool of distinct requests, made before the clock starts and sent in turn: tensors, or prompts to go on from."""
 
-    inputs: dict[str, Input]
+    inputs: dict[str, Input] = {}
+    generate: Generate | None = None
+    lengths: dict[str, Length] = {}
     distinct: Count = 32
     size: Size | None = None
 
@@ -94,38 +151,40 @@ class Workload(Strict, frozen=True):
     check: Check = Check()
 
     def input_specs(self) -> list[TensorSpec]:
-        return [TensorSpec(name, i.datatype, i.shape) for name, i in self.payload.inputs.items()]
+        """The inputs of each request; a dimension whose length is drawn, or told by a file, is -1."""
+        fixed = {name: length for name, length in self.payload.lengths.items() if isinstance(length, int)}
+        return [
+            TensorSpec(name, i.datatype, tuple(fixed.get(n, -1) if isinstance(n, str) else n for n in i.shape))
+            for name, i in self.payload.inputs.items()
+        ]
 
 
 def parse(text: str, source: str, name: str) -> Workload:
     """The workload in the TOML `text`; UsageError names `source`, the key and what was expected there."""
+    return from_builtins({"name": name} | read_document(text, source), source)
+
+
+def read_document(text: str, source: str) -> dict[str, Any]:
+    """The tables in the TOML `text`; UsageError where it is none."""
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{source}: not valid TOML: {error}") from None
-    return from_builtins({"name": name} | document, source)
 
 
 def from_builtins(document: dict[str, Any], source: str) -> Workload:
     """The workload in a decoded document; UsageError names `source`, the key and what was expected there."""
     try:
-        workload = msgspec.convert(document, Workload, dec_hook=_decode)
+        workload = _convert(document)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{source}: {_explain(str(error))}") from None
-    for name, i in workload.payload.inputs.items():
-        if problem := i.problem():
-            raise UsageError(f"{source}: payload.inputs.{name}: {problem}")
-    if not workload.payload.inputs:
-        raise UsageError(f"{source}: payload.inputs: expected at least one input, such as [payload.inputs.input]")
-    if (size := payload_bytes(workload)) > LARGEST:
-        raise UsageError(
-            f"{source}: payload.inputs: expected a request of at most {LARGEST:,} bytes, these shapes make {size:,}"
-        )
+        raise UsageError(f"{source}: {explain(str(error), document, Workload, _convert)}") from None
+    _check_payload(workload, source)
+    if problem := workload.slo.problem(workload.payload.generate is not None):
+        raise UsageError(f"{source}: slo.{problem}")
     for key, value in (("duration", workload.duration_ns), ("timeout", workload.timeout_ns), ("warmup", workload.warmup_ns)):
         if not (value > 0 or key == "warmup") or value > LONGEST_NS:
             expected = f"above 0 and at most {units.format_exact_duration(LONGEST_NS)}"
             raise UsageError(f"{source}: {key}: expected a duration {expected}, got {units.format_exact_duration(value)}")
-    _check_size(workload, source)
     return workload
 
 
@@ -137,14 +196,26 @@ def to_builtins(workload: Workload) -> dict[str, Any]:
 
 
 def payload_bytes(workload: Workload) -> int:
-    """Bytes of one request's tensors."""
+    """Bytes of one request's tensors, the largest where lengths are drawn; texts as one byte a character, ids as 8 bytes.
+
+    What only a file can tell, its texts and its free dimensions, counts as nothing and as 1.
+    """
+    if (generate := workload.payload.generate) is not None:
+        return (8 if generate.form == "tokens" else 1) * lengths.most(generate.prompt_tokens)
+    drawn = workload.payload.lengths
     total = 0
-    for spec in workload.input_specs():
-        count = 1
-        for n in spec.shape:
-            count *= n
-        total += count * NUMPY_TYPES[spec.datatype](0).itemsize
+    for i in workload.payload.inputs.values():
+        count = math.prod((lengths.most(drawn[n]) if n in drawn else 1) if isinstance(n, str) else n for n in i.shape)
+        total += count * _item_bytes(i)
     return total
+
+
+def _item_bytes(i: Input) -> int:
+    if i.datatype != "BYTES":
+        return np.dtype(NUMPY_TYPES[i.datatype]).itemsize
+    if i.file:
+        return 0
+    return max(len(str(v).encode()) for v in i.values) if i.values else math.ceil(i.high) - 1
 
 
 def override(workload: Workload, **changes: Any) -> Workload:
@@ -153,8 +224,62 @@ def override(workload: Workload, **changes: Any) -> Workload:
     return msgspec.structs.replace(workload, **kept)
 
 
+def _limits(datatype: str) -> tuple[float, float]:
+    """The least and the largest number of a type; of BOOL, which has no range, any."""
+    kind: np.dtype[Any] = np.dtype(NUMPY_TYPES[datatype])
+    if kind.kind in "iu":
+        whole = np.iinfo(kind)
+        return int(whole.min), int(whole.max)
+    if kind.kind == "f":
+        return float(np.finfo(kind).min), float(np.finfo(kind).max)
+    return -math.inf, math.inf
+
+
+def _holds(datatype: str, value: bool | int | float) -> bool:
+    kind = np.dtype(NUMPY_TYPES[datatype])
+    if kind.kind == "b":
+        return value in (0, 1)
+    least, most = _limits(datatype)
+    return least <= value <= most and (kind.kind == "f" or value == int(value))
+
+
+def _check_payload(workload: Workload, source: str) -> None:
+    """UsageError where the payload cannot be made, or is not what it says."""
+    payload = workload.payload
+    if bool(payload.inputs) == (payload.generate is not None):
+        raise UsageError(
+            f"{source}: payload: expected either inputs, such as [payload.inputs.input], or [payload.generate] "
+            "for a model that streams tokens"
+        )
+    if payload.generate and (problem := payload.generate.problem()):
+        raise UsageError(f"{source}: payload.generate.{problem}")
+    for name, length in payload.lengths.items():
+        if problem := lengths.problem(length):
+            raise UsageError(f"{source}: payload.lengths.{name}: {problem}")
+    told = dict.fromkeys(n for i in payload.inputs.values() if i.file for n in i.shape if isinstance(n, str))
+    if unused := payload.lengths.keys() - {n for i in payload.inputs.values() for n in i.shape}:
+        raise UsageError(f"{source}: payload.lengths.{min(unused)}: no input has this name in its shape")
+    for name, i in payload.inputs.items():
+        if problem := i.problem():
+            raise UsageError(f"{source}: payload.inputs.{name}: {problem}")
+        for dimension in i.shape:
+            if isinstance(dimension, str) and not i.file and dimension not in payload.lengths | told:
+                known = ", ".join(payload.lengths) or "none"
+                raise UsageError(
+                    f"{source}: payload.inputs.{name}.shape: {dimension!r} is no length of payload.lengths; there are: {known}"
+                )
+    if (size := payload_bytes(workload)) > LARGEST:
+        raise UsageError(
+            f"{source}: payload.inputs: expected a request of at most {LARGEST:,} bytes, these shapes make {size:,}"
+        )
+    _check_size(workload, source)
+
+
 def _check_size(workload: Workload, source: str) -> None:
     stated, actual = workload.payload.size, payload_bytes(workload)
+    files = [i for i in workload.payload.inputs.values() if i.file]
+    if any(i.datatype == "BYTES" or not all(isinstance(n, int) for n in i.shape) for i in files):
+        return  # only a file can tell
     if stated is not None and abs(stated - actual) > 0.01 * actual:
         raise UsageError(
             f"{source}: payload.size: expected what the inputs make, {actual:,} bytes, got {units.format_exact_size(stated)}"
@@ -179,6 +304,10 @@ _ENCODERS: dict[type, Any] = {
 }
 
 
+def _convert(document: object) -> Workload:
+    return msgspec.convert(document, Workload, dec_hook=_decode)
+
+
 def _decode(kind: type, value: object) -> object:
     return _DECODERS[kind](value)
 
@@ -191,28 +320,3 @@ def _data_type(text: object) -> DataType:
     if text not in NUMPY_TYPES:
         raise ValueError(f"expected one of {', '.join(NUMPY_TYPES)}, got {text!r}")
     return DataType(text)
-
-
-def _explain(error: str) -> str:
-    """msgspec's "MESSAGE - at `$.a.b`", led by the key and completed with the keys that exist."""
-    message, _, path = error.partition(" - at `$")
-    key = path.rstrip("`").lstrip(".").replace("[...]", ".*")
-    if "missing required field" in message:
-        return f"{key + '.' if key else ''}{message.split('`')[1]}: missing, and needed"
-    if "unknown field" in message:
-        known = ", ".join(sorted(_fields_at(key)))
-        unknown = message.split("`")[1]
-        return f"{key + '.' if key else ''}{unknown}: unknown key; known here: {known}"
-    if key.endswith("arrivals"):
-        message = f"{message}; expected closed, constant or poisson"
-    return f"{key}: {message}" if key else message
-
-
-def _fields_at(key: str) -> list[str]:
-    tables: dict[str, list[type[msgspec.Struct]]] = {
-        "": [Workload], "model": [Model], "payload": [Payload], "slo": [Slo], "check": [Check],
-        "load": [arrivals.Closed, arrivals.Poisson],
-    }  # fmt: skip
-    structs = tables.get(key, [Input])
-    names = {field.encode_name for struct in structs for field in msgspec.structs.fields(struct)}
-    return [*names, "arrivals"] if key == "load" else [*names]

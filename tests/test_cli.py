@@ -1,6 +1,7 @@
 """The command line as a whole: what goes wrong in plain words, and the exit code that says which kind of wrong it was."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def test_the_version_is_one_line(bench: Bench) -> None:
         ("run {w} --target {echo} --rate 20/s --arrivals closed", "--rate and --arrivals closed contradict each other"),
         ("run {w} --target {echo} --rate 20", '--rate: expected a rate such as "20/s"'),
         ("run {w} --target {echo} --requests none", "--requests: expected a whole number above 0, got 'none'"),
-        ("demo {echo}", "expected two targets, got 1"),
+        ("demo {echo}", "expected two targets or more, got 1"),
         ("demo {echo} nonsense --workload {w}", "target nonsense: unknown; there are: "),
         ("demo {echo} {echo} --workload {w} --rounds 0", "--rounds: expected a whole number above 0, got '0'"),
         ("report nonsense", "nonsense: no such folder; expected a run"),
@@ -68,7 +69,7 @@ def test_the_version_is_one_line(bench: Bench) -> None:
         ("workloads show nonsense", "workload 'nonsense': not found"),
         ("serve nonsense", "unknown; bench can start: triton, flask"),
         ("triton install 1.0", "1.0"),
-        ("models build nonsense", "it can build: resnet50"),
+        ("models build nonsense", "it can build: "),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_in_one_line_that_names_it_and_leaves_nothing_behind(
@@ -89,7 +90,7 @@ def test_a_mistake_is_told_in_one_line_that_names_it_and_leaves_nothing_behind(
 
 def test_a_workload_that_does_not_exist_is_told_with_those_that_do(bench: Bench) -> None:
     """The bundled workload is among them."""
-    assert "there are: resnet50" in bench("run", "nonsense", "--target", ECHO).err
+    assert re.search(r"there are: .*\bresnet50\b", bench("run", "nonsense", "--target", ECHO).err)
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])

@@ -9,13 +9,15 @@ import pytest
 
 from bench import cli, endpoint, words
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMAND = re.compile(r"^(?:\$ )?((?:[A-Z_]+=\S+ )*bench .*)$", re.MULTILINE)
 
 
 def commands() -> list[str]:
-    """The `bench ...` lines of README's code blocks, continued lines joined."""
-    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    """The `bench ...` lines of code blocks in README and docs/, continued lines joined."""
+    texts = [README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))]
+    blocks = [block for text in texts for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
     return sorted({line for block in blocks for line in COMMAND.findall(block.replace("\\\n", " "))})
 
 
@@ -26,7 +28,7 @@ def test_the_readme_mentions_every_command(verb: str) -> None:
 
 
 @pytest.mark.parametrize("line", commands())
-def test_a_command_in_the_readme_can_be_typed(line: str) -> None:
+def test_a_command_in_the_manual_can_be_typed(line: str) -> None:
     """argparse takes it, and its target is one that bench knows."""
     verb, *rest = (word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word) and word != "bench")
     rest = rest[: next((n for n, word in enumerate(rest) if word in ("|", ">", "&", "&&", ";")), None)]

@@ -1,16 +1,23 @@
 """Target words made live."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
-from bench import endpoint, resources, words
+from bench import endpoint, resources, servers, words
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
+from bench.servers.base import OwnModel, Served, ServerFacts
 from bench.targets import TARGETS
 from bench.testing import make_workload
+from bench.words import Word
 from bench.workload import Check, Model
+
+MODELS = Path(__file__).parent / "models"
 
 
 def silent(text: str) -> None:
@@ -18,7 +25,7 @@ def silent(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["triton", "triton@24.07?instances=2,batching=off", "flask?workers=2", *(f"{s}://" for s in TARGETS)]
+    "word", ["triton", "triton@24.07?instances=2,batching=off", "flask?workers=2", *(f"{s}://cpu" for s in TARGETS)]
 )
 def test_a_word_that_names_something_is_accepted(word: str) -> None:
     """Every server that bench starts, and every scheme."""
@@ -58,7 +65,7 @@ def test_a_managed_server_needs_a_model_that_can_be_built(tmp_path: Path) -> Non
     """Told before a server is started, with the models there are."""
     workload = make_workload(model=Model("nonsense"))
     with (
-        pytest.raises(UsageError, match=r"target flask: .*can build: .*resnet50"),
+        pytest.raises(UsageError, match=r"target flask: .*can build: .*resnet50; for 'nonsense' .* --model-repository"),
         endpoint.live(words.parse("flask"), workload, tmp_path / "server.log", silent),
     ):
         pytest.fail("it came alive")
@@ -84,5 +91,56 @@ def test_a_known_model_is_built_with_its_reference_answers_where_they_are_asked_
         assert live.model is not None
         assert (live.reference is not None) == reference
         described = live.describe()
-    assert described["model"] == {"name": "resnet50", "digest": live.model.digest, "parameters": live.model.parameters}
+    assert described["model"] == {
+        "name": "resnet50",
+        "precision": "fp32",
+        "preset": "tiny",
+        "weights": "seeded",
+        "digest": live.model.digest,
+        "parameters": live.model.parameters,
+        "context": 0,
+    }
     assert described["server"] is None
+
+
+def test_a_workload_s_model_is_checked_with_the_word(tmp_path: Path) -> None:
+    """Two words of a comparison are checked before the first is started."""
+    workload = make_workload(model=Model("nonsense"))
+    endpoint.check(words.parse("triton-http://127.0.0.1:8000"), workload)
+    endpoint.check(words.parse("echo://"), workload)
+    with pytest.raises(UsageError, match="can build"):
+        endpoint.check(words.parse("triton"), workload)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("triton-http://127.0.0.1:8000", "--model-repository goes with a Triton that bench starts; target .* is there already"),
+        ("onnx://cpu", "--model-repository goes with a Triton"),
+        ("echo://", "--model-repository goes with a Triton"),
+        ("flask", "--model-repository goes with triton"),
+        ("triton?batching=off", "option batching does not go with --model-repository"),
+        ("triton", "model 'made' is not there; there are: own"),
+    ],
+)
+def test_a_repository_of_the_user_s_goes_with_a_managed_triton_that_can_serve_it(word: str, message: str) -> None:
+    """And with no option that its configuration decides."""
+    with pytest.raises(UsageError, match=message):
+        endpoint.check(words.parse(word), make_workload(), MODELS)
+
+
+def test_a_repository_of_the_user_s_is_served_and_named_in_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is built for it, and there is no reference: bench has none for a model of its own name either."""
+
+    @contextmanager
+    def start(word: Word, served: Served, log: Path, say: object) -> Iterator[SimpleNamespace]:
+        assert served == OwnModel("own", MODELS)
+        facts = ServerFacts("triton", "2.48.0", "here", "python")
+        yield SimpleNamespace(words={"grpc": "triton-grpc://127.0.0.1:1"}, facts=facts, pid=7, exited=lambda: None)
+
+    monkeypatch.setattr(servers, "start", start)
+    word = words.parse("triton?protocol=grpc")
+    with endpoint.live(word, make_workload(model=Model("own")), tmp_path / "log", silent, MODELS) as live:
+        assert (live.name, live.pid, live.model, live.reference) == ("Triton 2.48.0", 7, None, None)
+        assert str(live.word) == "triton-grpc://127.0.0.1:1"
+        assert live.describe()["model"] == {"name": "own", "repository": str(MODELS)}

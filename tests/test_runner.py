@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from bench import runner, store, words
+from bench.columns import RecordWriter
 from bench.endpoint import Endpoint
 from bench.errors import RunError, UsageError
 from bench.load import Outcome, Plan, Progress
 from bench.record import Run
 from bench.samplers import Recording
-from bench.store import RecordWriter
 from bench.targets.base import Facts
 from bench.testing import FakeClock, make_run, make_workload
 

@@ -38,6 +38,18 @@ def test_what_is_no_quantile_is_refused(text: object) -> None:
         ("P95 <= 1.5s", Slo(latency_ns=Nanoseconds(1_500_000_000), quantile=Quantile(0.95))),
         ("p99.9<2s,errors<0.1%", Slo(latency_ns=Nanoseconds(2 * 10**9), quantile=Quantile(0.999), error_rate=Share(0.001))),
         ("errors<5%", Slo(error_rate=Share(0.05))),
+        ("ttft<1s", Slo(ttft_ns=Nanoseconds(10**9))),
+        (
+            "p90<2s,ttft<1s,tpot<=200ms,itl<0.5s,errors<1%",
+            Slo(
+                Nanoseconds(2 * 10**9),
+                Quantile(0.9),
+                Share(0.01),
+                Nanoseconds(10**9),
+                Nanoseconds(200_000_000),
+                Nanoseconds(500_000_000),
+            ),
+        ),
     ],
 )
 def test_promises_are_read_from_the_command_line(text: str, slo: Slo) -> None:
@@ -46,9 +58,32 @@ def test_promises_are_read_from_the_command_line(text: str, slo: Slo) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["p99", "250ms", "", "p99>250ms", "p99<250ms,", "<250ms", "p99<fast", "errors<2", "latency<5ms"]
+    "text",
+    [
+        "p99",
+        "250ms",
+        "",
+        "p99>250ms",
+        "p99<250ms,",
+        "<250ms",
+        "p99<fast",
+        "errors<2",
+        "latency<5ms",
+        "ttft>1s",
+        "ttft<1s,ttft<2s",
+        "p99<1s,p90<1s",
+    ],
 )
 def test_what_is_no_promise_is_refused(text: str) -> None:
     """A ValueError says what was expected; nothing is guessed."""
     with pytest.raises(ValueError, match=r"expected (an SLO|a duration|a share|a quantile)"):
         parse_slo(text)
+
+
+def test_what_only_streams_have_cannot_be_promised_of_other_replies() -> None:
+    """An image has no first token; a latency has everything."""
+    assert parse_slo("p99<1s,tpot<1ms").problem(generates=False) == (
+        "tpot: only a workload that generates ([payload.generate]) has one"
+    )
+    assert parse_slo("p99<1s,tpot<1ms").problem(generates=True) is None
+    assert parse_slo("p99<1s").problem(generates=False) is None

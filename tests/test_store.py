@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import store
+from bench import columns, store
 from bench import workload as workloads
 from bench.errors import RunError, UsageError
 from bench.record import ERRORS, RECORD, Event, Sample
@@ -46,12 +46,12 @@ def write_streams(folder: Path, ends: list[int]) -> np.ndarray:
     `ends` is given the size of their stream after each batch.
     """
     records = make_run([10.0] * 8, errors={2: "timeout", 5: "answer"}).records
-    writer = store.RecordWriter(folder / "requests-0.arrows")
+    writer = columns.RecordWriter(folder / "requests-0.arrows")
     for batch in np.split(records, np.cumsum(BATCHES)[:-1]):
         writer.write(batch)
         ends.append((folder / "requests-0.arrows").stat().st_size)
     writer.close()
-    samples = store.SampleWriter(folder / "samples.arrows")
+    samples = columns.SampleWriter(folder / "samples.arrows")
     samples.write(SAMPLES[:6])
     samples.write(SAMPLES[6:])
     samples.close()
@@ -91,7 +91,7 @@ def test_what_was_written_is_what_is_read(tmp_path: Path) -> None:
         written[name][1] = np.iinfo(RECORD[name]).max
     written["error"] = [0, len(ERRORS) - 1]
     store.write_json(tmp_path / "run.json", document())
-    writer = store.RecordWriter(tmp_path / "requests-0.arrows")
+    writer = columns.RecordWriter(tmp_path / "requests-0.arrows")
     writer.write(written)
     writer.close()
     store.finish(tmp_path)
@@ -123,23 +123,6 @@ def test_pandas_reads_the_tables_with_words_for_codes(folder: Path) -> None:
     assert requests["error"].astype(str).tolist() == ["", "", "timeout", "", "", "answer", "", ""]
     assert ((requests["end_ns"] - requests["start_ns"]) == 10_000_000).all()
     assert samples.groupby("device", observed=True)["value"].max().to_dict() == {"host": 1.5, "server": 1.5}
-
-
-def test_answers_are_kept_as_they_came(tmp_path: Path) -> None:
-    """Shape, type and bytes, by payload."""
-    arrays = {n: {"y": np.arange(6, dtype=np.float32).reshape(2, 3)[:, ::-1] + n} for n in (1, 0)}
-    store.write_answers(tmp_path / "answers.arrow", arrays)
-    rows = pa.ipc.open_file(tmp_path / "answers.arrow").read_all().to_pylist()
-    assert [row["payload"] for row in rows] == [0, 1]
-    for row in rows:
-        read = np.frombuffer(row["content"], row["dtype"]).reshape(row["shape"])
-        np.testing.assert_array_equal(read, arrays[row["payload"]]["y"])
-
-
-def test_answers_stop_at_a_limit(tmp_path: Path) -> None:
-    """Images of a generating model do not fill the disk: 8 MiB hold two answers of 3 MiB."""
-    store.write_answers(tmp_path / "answers.arrow", {n: {"y": np.zeros(3 * 2**20, np.uint8)} for n in range(5)})
-    assert pa.ipc.open_file(tmp_path / "answers.arrow").read_all()["payload"].to_pylist() == [0, 1]
 
 
 # ---------------------------------------------------------------- cut off
@@ -182,7 +165,7 @@ def test_a_stream_that_only_lacks_its_end_is_whole(cut: Any) -> None:
 def test_a_batch_is_on_the_disk_when_write_returns(tmp_path: Path) -> None:
     """The writer is never closed here, as when its process is killed."""
     store.write_json(tmp_path / "run.json", document())
-    writer = store.RecordWriter(tmp_path / "requests-0.arrows")
+    writer = columns.RecordWriter(tmp_path / "requests-0.arrows")
     writer.write(make_run([1.0, 2.0]).records)
     assert len(store.load_run(tmp_path).records) == 2
     writer.close()
@@ -328,12 +311,12 @@ def test_a_document_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"gone/events\.jsonl: cannot be written: No such file"):
         store.append_event(gone, Event(0, "started", {}))
     with pytest.raises(RunError, match=r"requests-0\.arrows: cannot be written: No such file"):
-        store.RecordWriter(gone / "requests-0.arrows")
+        columns.RecordWriter(gone / "requests-0.arrows")
 
 
 def test_a_run_that_is_still_made_is_not_finished_by_a_reader(folder: Path) -> None:
     """`bench report` beside a running bench reads what is there and takes nothing away from its writer."""
-    writer = store.RecordWriter(folder / "requests-7.arrows")
+    writer = columns.RecordWriter(folder / "requests-7.arrows")
     writer.write(np.zeros(3, RECORD))
     store.finish(folder)
     assert not (folder / "requests.parquet").exists()
@@ -350,8 +333,8 @@ def test_a_stream_that_cannot_be_opened_is_kept(folder: Path, monkeypatch: pytes
     def broken(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    store.RecordWriter(folder / "requests-0.arrows").close()
-    monkeypatch.setattr(store.pa, "OSFile", broken)
+    columns.RecordWriter(folder / "requests-0.arrows").close()
+    monkeypatch.setattr(columns.pa, "OSFile", broken)
     with pytest.raises(RunError, match="streams beside it are kept"):
         store.finish(folder)
     assert (folder / "requests-0.arrows").exists()

@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from bench.testing import START, FakeClock, make_run
+from bench.testing import START, FakeClock, Stream, make_run, make_stream_run
 
 
 def test_the_fake_clock_moves_only_when_it_is_told_to() -> None:
@@ -53,3 +53,19 @@ def test_a_kind_of_error_that_does_not_exist_is_refused() -> None:
     """A test that misspells a kind fails where it stands."""
     with pytest.raises(ValueError, match="timed-out"):
         make_run([1.0], errors={0: "timed-out"})
+
+
+def test_a_made_run_of_streams_has_the_pieces_of_each_record() -> None:
+    """Records are in the order of completion, and their pieces with them; a piece holds one token where none is said."""
+    run = make_stream_run(
+        [Stream(10, [5, 30]), Stream(0, [1, 2], [0, 3], lag_ms=0.5), Stream(0, [], error="timeout", end_ms=50)]
+    )
+    assert run.chunks is not None
+    assert list(run.records["id"]) == [1, 0, 2]
+    assert [[column.tolist() for column in run.chunks.of_record(n)] for n in range(3)] == [
+        [[1_000_000, 2_000_000], [0, 3]], [[15_000_000, 40_000_000], [1, 1]], [[], []],
+    ]  # fmt: skip
+    assert list(run.records["start_ns"] - run.records["intended_ns"]) == [500_000, 0, 0]
+    assert run.window_ns == (0, 50_000_000)
+    with pytest.raises(ValueError, match="brokn"):
+        make_stream_run([Stream(0, [1], error="brokn")])

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from bench import workload as workloads
 from bench.arrivals import Closed, Constant, Poisson, Rate
 from bench.errors import UsageError
+from bench.lengths import Lognormal, Uniform, Values
 from bench.slo import Nanoseconds, Quantile, Share, Slo
 from bench.tensors import TensorSpec
-from bench.workload import Check, DataType, Input, Model, Payload, Workload
+from bench.workload import Check, DataType, Generate, Input, Model, Payload, Workload
 
 SMALLEST: dict[str, Any] = {
     "name": "w",
@@ -65,18 +66,52 @@ COUNTS = st.integers(1, 10**6)
 DURATIONS = st.integers(1, 10**15).map(Nanoseconds)
 RATES = st.fractions("1/1000", 10**6, max_denominator=10**4).map(lambda f: Rate(float(f)))
 NAMES = st.text("abcdefgh_-0123456789", min_size=1, max_size=8)
-INPUTS = st.builds(
-    Input,
-    datatype=st.sampled_from(["BOOL", "FP16", "FP32", "FP64", "INT32", "INT64"]).map(DataType),
-    shape=st.lists(st.integers(1, 9), max_size=4).map(tuple),
-    low=st.floats(-1e6, 0),
-    high=st.floats(1e-3, 1e6),
+LENGTHS = st.one_of(
+    COUNTS.filter(lambda n: n < 100),
+    st.builds(Uniform, low=st.integers(1, 9), high=st.integers(9, 99), multiple=st.integers(1, 9)),
+    st.builds(Lognormal, median=st.floats(0.5, 99), sigma=st.floats(0, 3), low=st.integers(1, 9), high=st.integers(9, 99)),
+    st.builds(Values, values=st.lists(st.integers(1, 99), min_size=1, max_size=5).map(tuple)),
+)
+INPUTS = st.one_of(
+    st.builds(
+        Input,
+        datatype=st.sampled_from(["BOOL", "FP16", "FP32", "FP64", "INT32", "INT64"]).map(DataType),
+        shape=st.lists(st.integers(1, 9) | st.just("length"), max_size=4).map(tuple),
+        low=st.floats(-6e4, 0),
+        high=st.floats(1e-3, 6e4),
+    ),
+    st.builds(Input, datatype=st.just(DataType("BYTES")), shape=st.just((1, "length")), low=st.just(1.0), high=st.just(9.0)),
+    st.builds(
+        Input, datatype=st.just(DataType("BYTES")), shape=st.just((2,)), values=st.lists(st.text(), min_size=1).map(tuple)
+    ),
+    st.builds(Input, datatype=st.just(DataType("INT64")), shape=st.just((3,)), file=st.just("/x.npz"), sha256=NAMES),
+)
+PAYLOADS = st.one_of(
+    st.builds(
+        Payload,
+        inputs=st.dictionaries(NAMES, INPUTS, max_size=3).map(lambda made: {"x": Input(DataType("FP32"), ("length",)), **made}),
+        lengths=LENGTHS.map(lambda length: {"length": length}),
+        distinct=COUNTS,
+        size=st.none(),
+    ),
+    st.builds(
+        Payload,
+        generate=st.builds(
+            Generate,
+            prompt_tokens=LENGTHS,
+            output_tokens=LENGTHS,
+            vocabulary=st.integers(2, 200_000),
+            ignore_eos=st.booleans(),
+            form=st.sampled_from(["tokens", "text"]),
+        ),
+        distinct=COUNTS,
+    ),
 )
 WORKLOADS = st.builds(
     Workload,
     name=NAMES,
     model=st.builds(Model, NAMES, NAMES, NAMES, NAMES),
-    payload=st.builds(Payload, inputs=st.dictionaries(NAMES, INPUTS, min_size=1, max_size=3), distinct=COUNTS, size=st.none()),
+    payload=PAYLOADS,
     load=st.one_of(
         st.builds(Closed, COUNTS),
         st.builds(Poisson, rate_hz=RATES, users=COUNTS),
@@ -113,7 +148,9 @@ def test_every_key_of_a_file_is_read() -> None:
     assert workloads.parse(FULL, "w.toml", "everything") == Workload(
         name="everything",
         model=Model("resnet50", "2", "fp16", "tiny"),
-        payload=Payload({"input": Input(DataType("FP32"), (1, 3, 224, 224), -2.0, 2.0)}, 8, workloads.Size(602_000)),
+        payload=Payload(
+            inputs={"input": Input(DataType("FP32"), (1, 3, 224, 224), -2.0, 2.0)}, distinct=8, size=workloads.Size(602_000)
+        ),
         load=Poisson(rate_hz=Rate(1.5), users=3),
         description="one of everything",
         seed=7,
@@ -151,12 +188,31 @@ def test_a_workload_is_written_so_that_it_reads_back_exactly(workload: Workload)
             1,
             "seeds: unknown key; known here: check, description, duration, load, model, name, payload, requests, seed,",
         ),
-        ("model.nmae", "x", "model.nmae: unknown key; known here: name, precision, preset, version"),
-        ("load.user", 4, "load.user: unknown key; known here: arrivals, rate, users"),
-        ("slo.p99", "5ms", "slo.p99: unknown key; known here: error_rate, latency, quantile"),
+        ("model.nmae", "x", "model.nmae: unknown key; known here: name, precision, preset, version, weights"),
+        ("load.user", 4, "load.user: unknown key; known here: arrivals, users"),
+        (
+            "load",
+            {"arrivals": "poisson", "rate": "1/s", "user": 4},
+            "load.user: unknown key; known here: arrivals, rate, users",
+        ),
+        ("slo.p99", "5ms", "slo.p99: unknown key; known here: error_rate, itl, latency, quantile, tpot, ttft"),
         ("check.each", 4, "check.each: unknown key; known here: every, reference, tolerance"),
-        ("payload.shape", [1], "payload.shape: unknown key; known here: distinct, inputs, size"),
-        ("payload.inputs.x.dtype", "FP32", ".dtype: unknown key; known here: datatype, high, low, shape"),
+        ("payload.shape", [1], "payload.shape: unknown key; known here: distinct, generate, inputs, lengths, size"),
+        (
+            "payload.inputs.x.dtype",
+            "FP32",
+            "payload.inputs.x.dtype: unknown key; known here: datatype, file, high, low, sha256, shape, values",
+        ),
+        (
+            "payload.lengths.n",
+            {"distribution": "uniform", "low": 1, "high": 2, "hgh": 3},
+            "payload.lengths.n.hgh: unknown key; known here: distribution, high, low, multiple",
+        ),
+        (
+            "payload",
+            {"generate": {"prompt_tokens": 4, "output_tokens": 4, "tokens": 4}},
+            "payload.generate.tokens: unknown key; known here: form, ignore_eos, output_tokens, prefix, prompt_tokens, voc",
+        ),
     ],
 )
 def test_an_unknown_key_is_refused_with_those_that_exist(path: str, value: object, message: str) -> None:
@@ -181,8 +237,64 @@ def test_an_unknown_key_is_refused_with_those_that_exist(path: str, value: objec
         ("slo.quantile", "99", "slo.quantile: expected a quantile such as"),
         ("slo.error_rate", "200%", "slo.error_rate: expected a share such as"),
         ("slo.latency", "fast", "slo.latency: expected a duration such as"),
+        ("slo.ttft", "1s", "slo.ttft: only a workload that generates ([payload.generate]) has one"),
         ("payload.size", "1 kB", "payload.size: expected what the inputs make, 24 bytes, got 1 kB"),
-        ("payload.inputs.x.shape", [0], "shape[0]: Expected `int` >= 1"),
+        ("payload.inputs.x.shape", [0], "payload.inputs.x.shape[0]: Expected `int` >= 1"),
+        ("payload.inputs.x.shape", [2, "n"], "payload.inputs.x.shape: 'n' is no length of payload.lengths; there are: none"),
+        ("payload.inputs.x", 3, "payload.inputs.x: Expected a table, got `int`"),
+        ("payload.inputs.x.values", [1, "a"], "payload.inputs.x: values: expected numbers, got 'a'"),
+        ("payload.inputs.y", {"datatype": "INT8", "shape": [1], "values": [128]}, "payload.inputs.y: values: 128 is no INT8"),
+        ("payload.inputs.y", {"datatype": "INT8", "shape": [1], "values": [1.5]}, "payload.inputs.y: values: 1.5 is no INT8"),
+        (
+            "payload.inputs.y",
+            {"datatype": "BYTES", "shape": [1], "values": [1]},
+            "y: values: expected texts, which is what BYTES",
+        ),
+        (
+            "payload.inputs.y",
+            {"datatype": "BYTES", "shape": [1]},
+            "y: expected how many characters its texts have, in [low, high)",
+        ),
+        (
+            "payload.inputs.y",
+            {"datatype": "INT8", "shape": [1], "high": 129},
+            "expected a range within -128 to 127, got 0 to 129",
+        ),
+        ("payload.inputs.y", {"datatype": "FP16", "shape": [1], "high": 1e5}, "expected a range within -65504.0 to 65504.0"),
+        ("payload.lengths.n", 3, "payload.lengths.n: no input has this name in its shape"),
+        ("payload.lengths.n", 0, "payload.lengths.n: 0 keeps the place of a length that only you can choose: a number above 0"),
+        ("payload.lengths.n", "long", "payload.lengths.n: expected a number above 0 such as 128, or a distribution such as {"),
+        ("payload.lengths.n", {"distribution": "bursty"}, "Invalid value 'bursty'; expected uniform, lognormal, values or csv"),
+        ("payload.lengths.n", {"low": 1}, "payload.lengths.n.distribution: missing, and needed; expected uniform, lognormal,"),
+        ("payload.lengths.n", {"distribution": "uniform", "low": 1}, "payload.lengths.n.high: missing, and needed"),
+        (
+            "payload.lengths.n",
+            {"distribution": "uniform", "low": 9, "high": 3},
+            "n: expected low <= high, got low = 9 and high = 3",
+        ),
+        ("payload.lengths.n", {"distribution": "values", "values": [3, 0]}, "payload.lengths.n.values[1]: Expected `int` >= 1"),
+        (
+            "payload.generate",
+            {"prompt_tokens": 4, "output_tokens": 4},
+            "payload: expected either inputs, such as [payload.inputs",
+        ),
+        ("payload", {"distinct": 4}, "payload: expected either inputs, such as [payload.inputs.input], or [payload.generate]"),
+        ("payload", {"generate": {"prompt_tokens": 4}}, "payload.generate.output_tokens: missing, and needed"),
+        (
+            "payload",
+            {"generate": {"prompt_tokens": 0, "output_tokens": 4}},
+            "payload.generate.prompt_tokens: 0 keeps the place of",
+        ),
+        (
+            "payload",
+            {"generate": {"prompt_tokens": 4, "output_tokens": 4, "form": "words"}},
+            "payload.generate.form: Invalid enum value 'words'; expected text or tokens",
+        ),
+        (
+            "payload",
+            {"generate": {"prompt_tokens": 4, "output_tokens": 4, "prefix": {"tokens": 4}}},
+            "payload.generate.prefix.tokens: expected less than the longest prompt, 4 tokens",
+        ),
         ("payload.inputs.x.datatype", "F32", "datatype: expected one of BOOL, INT8"),
         ("payload.inputs.x.low", 1.0, "payload.inputs.x: expected low < high, got low = 1 and high = 1"),
         ("check.every", 0, "check.every: Expected `int` >= 1"),
@@ -214,6 +326,46 @@ def test_the_bytes_of_a_request_are_those_of_its_tensors() -> None:
     assert workloads.payload_bytes(workloads.parse(FULL, "w.toml", "w")) == 602_112
     two = {"a": {"datatype": "INT64", "shape": [1, 16]}, "b": {"datatype": "BOOL", "shape": [3]}}
     assert workloads.payload_bytes(workloads.from_builtins(changed("payload.inputs", two), "w.toml")) == 131
+
+
+@pytest.mark.parametrize(
+    ("inputs", "size"),
+    [
+        ({"a": {"datatype": "FP16", "shape": ["n", 3]}}, 2 * 9 * 3),
+        ({"a": {"datatype": "BYTES", "shape": ["n"], "low": 1, "high": 6}}, 9 * 5),
+        ({"a": {"datatype": "BYTES", "shape": ["n"], "values": ["a", "ää"]}}, 9 * 4),
+    ],
+)
+def test_the_bytes_of_a_request_are_those_of_its_largest(inputs: dict[str, Any], size: int) -> None:
+    """Lengths drawn from 2 to 9, texts of 1 to 5 characters or of 1 and 4 bytes."""
+    document = changed("payload", {"inputs": inputs, "lengths": {"n": {"distribution": "uniform", "low": 2, "high": 9}}})
+    assert workloads.payload_bytes(workloads.from_builtins(document, "w.toml")) == size
+
+
+def test_a_request_that_no_machine_holds_is_refused() -> None:
+    """A slip in a shape or a length is told before anything is made."""
+    with pytest.raises(UsageError, match="expected a request of at most 1,073,741,824 bytes, these shapes make 1,073,741,828"):
+        workloads.from_builtins(changed("payload.inputs.x.shape", [2**28 + 1]), "w.toml")
+    with pytest.raises(UsageError, match="at most 1,073,741,824 bytes"):
+        workloads.from_builtins(changed("payload", {"generate": {"prompt_tokens": 2**40, "output_tokens": 1}}), "w.toml")
+
+
+def test_a_dimension_whose_length_is_drawn_is_free_and_one_of_a_fixed_length_is_not() -> None:
+    """What a model takes is compared with what will be sent."""
+    payload = {
+        "inputs": {"a": {"datatype": "FP32", "shape": [1, "n", "m"]}},
+        "lengths": {"n": 7, "m": {"distribution": "uniform", "low": 1, "high": 2}},
+    }
+    w = workloads.from_builtins(changed("payload", payload), "w.toml")
+    assert w.input_specs() == [TensorSpec("a", "FP32", (1, 7, -1))]
+
+
+def test_the_input_that_is_wrong_is_named_among_several() -> None:
+    """The library that reads the file does not say which; the first that is refused is meant."""
+    right, wrong = {"datatype": "FP32", "shape": [1]}, {"datatype": "FP32", "shape": 1}
+    document = changed("payload.inputs", {"a": right, "y.z": wrong, "z": wrong})
+    with pytest.raises(UsageError, match=re.escape("mine.toml: payload.inputs.y.z.shape: Expected a list, got `int`")):
+        workloads.from_builtins(document | {"load": {"arrivals": "bursty"}}, "mine.toml")
 
 
 def test_flags_override_what_the_file_says() -> None:
