@@ -1,41 +1,83 @@
 """Building a model: its recipe becomes a folder of the Triton model repository in the cache, whole or not at all."""
 
 import fcntl
-import hashlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import resources
 from bench.errors import RunError, UsageError
-from bench.recipes import catalog, graph, repository, weights
+from bench.recipes import catalog, graph, onnx_file, repository
 from bench.recipes.catalog import BuiltModel, built, find
+from bench.recipes.checkpoint import open_checkpoint
 from bench.recipes.graph import Architecture
-from bench.recipes.recipe import Recipe, choose
+from bench.recipes.recipe import Recipe, adopt, choose
 from bench.recipes.reference import reference
+from bench.recipes.weights import Source, seeded
 
 __all__ = ["BuiltModel", "build", "built", "find", "reference"]
 
 Say = Callable[[str], None]
 SPARE_BYTES = 2_000_000  # beside the model: reference answers, configuration
+SAY_EVERY_S = 5.0
 
 
-def build(name: str, precision: str = "fp32", preset: str = "full", say: Say = lambda text: None) -> BuiltModel:
-    """The model, built unless it stands already, with the reference answers of the workload that bears its name.
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be built, of what."""
 
-    UsageError lists the models, precisions and presets that exist; RunError where the cache cannot hold it.
+    name: str
+    precision: str
+    preset: str
+    weights: str  # the checkpoint's label, or catalog.SEEDED
+    recipe: Recipe
+    architecture: Architecture
+    source: Source
+
+    @property
+    def label(self) -> str:
+        """Names it among other builds."""
+        weights = "" if self.weights == catalog.SEEDED else f" {self.weights}"
+        return f"{self.name} {self.precision} {self.preset}{weights}"
+
+    def find(self) -> BuiltModel | None:
+        """The model, where it stands already."""
+        return find(self.name, self.precision, self.preset, self.weights)
+
+
+def build(name: str, precision: str = "", preset: str = "full", weights: str = "", say: Say = lambda text: None) -> BuiltModel:
+    """The model, built unless it stands already; seeded, with the reference answers of the workload that bears its name.
+
+    `precision` "" is the recipe's default; `weights` is a checkpoint's folder or its name on the Hugging Face hub.
+    UsageError lists the models, precisions and presets that exist, or says what is wrong with the checkpoint; RunError where
+    the cache cannot hold the model.
     """
-    recipe, architecture = choose(name, precision, preset)
-    model = find(name, precision, preset)
-    if model is None:
-        try:
-            with _alone(f"{name} {precision} {preset}", say) as staging:
-                model = find(name, precision, preset) or _make(staging, name, precision, preset, recipe, architecture, say)
-        except OSError as error:
-            raise RunError(f"model {name}: cannot build it in {resources.cache_dir()}: {error.strerror or error}") from None
-    _answer_own_workload(model, say)
-    return model
+    recipe, precision, architecture = choose(name, precision, preset)
+    values = seeded(recipe.seed)
+    if not weights:
+        model = _built(_Order(name, precision, preset, catalog.SEEDED, recipe, architecture, values), say)
+        _answer_own_workload(model, say)
+        return model
+    if preset != "full":
+        raise UsageError(f"model {name}: preset {preset!r} and weights contradict each other: a checkpoint has its own size")
+    with closing(open_checkpoint(weights, say)) as checkpoint:
+        architecture, mapping = adopt(name, recipe, checkpoint.config, checkpoint.names)
+        checkpoint.check(graph.trace(architecture).weights.values(), mapping)
+        values = checkpoint.source(mapping, values)
+        return _built(_Order(name, precision, preset, checkpoint.label, recipe, architecture, values), say)
+
+
+def _built(order: _Order, say: Say) -> BuiltModel:
+    if model := order.find():
+        return model
+    try:
+        with _alone(order.label, say) as staging:
+            return order.find() or _make(staging, order, say)
+    except OSError as error:
+        raise RunError(f"model {order.name}: cannot build it in {resources.cache_dir()}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -56,33 +98,64 @@ def _alone(label: str, say: Say) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _make(
-    staging: Path, name: str, precision: str, preset: str, recipe: Recipe, architecture: Architecture, say: Say
-) -> BuiltModel:
+def _make(staging: Path, order: _Order, say: Say) -> BuiltModel:
     """Write the model's folder at `staging`, then move it to where it belongs."""
-    traced = graph.trace(architecture)
-    _check_space(name, traced.nbytes())
-    say(f"building {name} {precision} {preset} ({traced.nbytes() / 1e6:,.1f} MB)")
-    data = graph.serialize(name, architecture, traced, weights.seeded(recipe.seed))
+    architecture = order.architecture
     catalog.onnx_of(staging).parent.mkdir(parents=True)
-    catalog.onnx_of(staging).write_bytes(data)
-    folder = catalog.folder_of(name, precision, preset)
+    digest, parameters = _write(staging, order, say)
+    folder = catalog.folder_of(order.name, order.precision, order.preset, order.weights)
     model = BuiltModel(
-        name=name,
-        precision=precision,
-        preset=preset,
+        name=order.name,
+        precision=order.precision,
+        preset=order.preset,
         folder=folder,
         onnx=catalog.onnx_of(folder),
-        digest=hashlib.sha256(data).hexdigest(),
-        parameters=traced.parameters(),
-        inputs=tuple(architecture.spec(port) for port in architecture.inputs),
-        outputs=tuple(architecture.spec(port) for port in architecture.outputs),
-        max_batch=recipe.max_batch,
+        digest=digest,
+        parameters=parameters,
+        inputs=tuple(architecture.spec(port, order.precision) for port in architecture.inputs),
+        outputs=tuple(architecture.spec(port, order.precision) for port in architecture.outputs),
+        max_batch=order.recipe.max_batch,
+        weights=order.weights,
+        padded=order.recipe.padded,
+        context=architecture.context,
     )
-    (staging / "config.pbtxt").write_text(repository.stock_config(model))
+    repository.write_stock(staging, model)
     catalog.record(model, staging)
     _publish(staging, folder)
     return model
+
+
+def _write(staging: Path, order: _Order, say: Say) -> tuple[str, int]:
+    """The model's files, their digest and the number of its parameters."""
+    quantize = order.recipe.quantize.get(order.precision)
+    traced = graph.trace(order.architecture, "fp32" if quantize else order.precision)
+    # what is quantized as a whole is on the disk twice for a while
+    nbytes = traced.nbytes() * (2 if quantize else 1)
+    _check_space(order.name, nbytes)
+    say(f"building {order.label} ({nbytes / 1e6:,.1f} MB)")
+    final = catalog.onnx_of(staging).parent
+    folder = staging / "fp32" if quantize else final
+    folder.mkdir(exist_ok=True)
+    progress = _progress(order.label, say)
+    digest = onnx_file.write(folder, order.name, order.architecture, traced, order.source, progress)
+    if quantize:
+        quantize(folder, final)
+        digest = onnx_file.digest(final)
+        shutil.rmtree(folder)
+    return digest, traced.parameters()
+
+
+def _progress(label: str, say: Say) -> Callable[[float], None]:
+    """Says every few seconds how far a build has come."""
+    said_s = time.monotonic()
+
+    def progress(share: float) -> None:
+        nonlocal said_s
+        if time.monotonic() - said_s > SAY_EVERY_S:
+            said_s = time.monotonic()
+            say(f"building {label}: {share:.0%}")
+
+    return progress
 
 
 def _check_space(name: str, nbytes: int) -> None:

@@ -1,12 +1,21 @@
 """What a models/NAME/recipe.py defines, and how it is found and loaded."""
 
 import importlib.util
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from bench import resources
 from bench.errors import UsageError
 from bench.recipes.graph import Architecture
+
+# a checkpoint's config.json and the names of its tensors -> the architecture, and what the checkpoint calls each weight of it:
+# None where it lacks one that may be missing, and that is seeded instead; UsageError where the recipe cannot serve it
+FromCheckpoint = Callable[[dict[str, Any], Collection[str]], tuple[Architecture, Callable[[str], str | None]]]
+
+# the folder with the fp32 model's model.onnx and weights.bin, and the folder to write the same two files to
+Quantize = Callable[[Path, Path], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +24,16 @@ class Recipe:
 
     title: str
     presets: Mapping[str, Architecture]  # "full", and "tiny": the same operators in a fraction of the size
-    precisions: tuple[str, ...]
+    precisions: Mapping[
+        str, float
+    ]  # -> how far outputs may be from fp32's, as a share of the largest; the first is the default
     max_batch: int
     seed: int = 0  # of the weights
+    padded: bool = False  # requests of different lengths may share a batch
+    context: int = 0  # tokens a prompt and its answer may have together; 0: it does not generate
+    model_type: str = ""  # of the checkpoints it can be built from, as their config.json states it
+    from_checkpoint: FromCheckpoint | None = None
+    quantize: Mapping[str, Quantize] = field(default_factory=dict)  # precisions that are made of the whole fp32 model
 
 
 def load(name: str) -> Recipe:
@@ -33,11 +49,30 @@ def load(name: str) -> Recipe:
     return recipe
 
 
-def choose(name: str, precision: str, preset: str) -> tuple[Recipe, Architecture]:
-    """The recipe of `name` and its architecture for `preset`; UsageError lists what exists instead."""
+def choose(name: str, precision: str, preset: str) -> tuple[Recipe, str, Architecture]:
+    """The recipe of `name`, the precision ("": the recipe's default) and the architecture; UsageError lists what exists."""
     recipe = load(name)
+    precision = precision or next(iter(recipe.precisions))
     if precision not in recipe.precisions:
         raise UsageError(f"model {name}: unknown precision {precision!r}; it can be built as: {', '.join(recipe.precisions)}")
     if preset not in recipe.presets:
         raise UsageError(f"model {name}: unknown preset {preset!r}; it has: {', '.join(recipe.presets)}")
-    return recipe, recipe.presets[preset]
+    return recipe, precision, recipe.presets[preset]
+
+
+def adopt(
+    name: str, recipe: Recipe, config: dict[str, Any], names: Collection[str]
+) -> tuple[Architecture, Callable[[str], str | None]]:
+    """What `recipe.from_checkpoint` makes of a checkpoint; UsageError where it is one of another architecture."""
+    if recipe.from_checkpoint is None:
+        raise UsageError(f"model {name}: it cannot be built from a checkpoint, only with seeded weights")
+    # old ones and timm's do not state it; that their tensors have other names or shapes is found all the same
+    if config.get("model_type") not in (None, recipe.model_type):
+        raise UsageError(
+            f"model {name}: the checkpoint is of another architecture: expected model_type {recipe.model_type!r} in its "
+            f"config.json, got {config['model_type']!r}"
+        )
+    try:
+        return recipe.from_checkpoint(config, names)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"model {name}: the checkpoint's config.json does not describe such a model: {error}") from None

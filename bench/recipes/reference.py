@@ -1,63 +1,154 @@
 """The reference answers of a model to a workload's requests, which replies are compared with."""
 
 import os
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from bench import payloads
+from bench import answers, lengths, payloads
+from bench.answers import Answers
 from bench.errors import RunError, UsageError
+from bench.payloads import Prompt, Request
 from bench.recipes.catalog import BuiltModel
-from bench.tensors import Tensors, TensorSpec
-from bench.workload import Workload
+from bench.runtime import generation
+from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
+from bench.workload import Generate, Workload
+
+Say = Callable[[str], None]
+SAY_EVERY_S = 5.0
 
 
-def reference(model: BuiltModel, workload: Workload, say: Callable[[str], None]) -> Path:
-    """An .npz of output name -> answers [distinct, *output shape of one request] to `payloads.make(workload)`.
+def reference(model: BuiltModel, workload: Workload, say: Say) -> Path:
+    """A file of `bench.answers`: the model's outputs for each request of `payloads.make(workload)`, or its greedy tokens.
 
     ONNX Runtime computes them once, on the CPU and one request at a time, and they are kept in the model's folder.
-    UsageError where the workload's inputs are not the model's.
+    UsageError where the workload is not for this model.
     """
     check_inputs(model, workload)
+    digest = payloads.digest(workload)
     # the model's digest too: answers that a process computes while another replaces the model must not pass for the new one's
-    path = model.folder / "references" / f"{payloads.digest(workload)}-{model.digest[:16]}.npz"
+    path = model.folder / "references" / f"{digest}-{model.digest[:16]}.arrow"
     if not path.exists():
-        say(f"answering the {workload.payload.distinct} requests of {workload.name} with {model.name} for reference")
-        _save(path, _answers(model.onnx, payloads.make(workload)))
+        requests = payloads.make(workload)
+        say(f"answering the {len(requests)} requests of {workload.name} with {model.name} for reference")
+        answered = _generated(model, requests, say) if model.context else _computed(model, workload, requests, say)
+        _save(path, dict(enumerate(answered)), {"payloads": digest, "model": model.digest})
     return path
 
 
 def check_inputs(model: BuiltModel, workload: Workload) -> None:
-    """UsageError unless the workload sends just the model's inputs, by name, type and shape; it prints both."""
-    sent = {spec.name: spec for spec in workload.input_specs()}
-    taken = {spec.name: spec for spec in model.inputs}
-    if sent.keys() == taken.keys() and all(taken[name].fits(spec.datatype, spec.shape) for name, spec in sent.items()):
-        return
-    raise UsageError(
-        f"workload {workload.name}: its inputs are not those of model {model.name}: "
-        f"the workload sends {_listed(sent.values())}; the model takes {_listed(taken.values())} (-1: any size)"
-    )
+    """UsageError unless the workload sends just what the model takes, by name, type and shape; it prints both."""
+    generate = workload.payload.generate
+    if generate is not None and model.context:
+        problem = _generate_problem(model, generate)
+    elif generate is not None or model.context:
+        problem = "they are not of one kind"
+    else:
+        problem = "its inputs are not the model's" if not _same_inputs(workload.input_specs(), model.inputs) else ""
+    if problem:
+        raise UsageError(
+            f"workload {workload.name} does not fit model {model.name}: {problem}: "
+            f"the workload sends {_sent(workload)}; the model takes {_taken(model)}"
+        )
+
+
+def _generate_problem(model: BuiltModel, generate: Generate) -> str:
+    if generate.form != "tokens":
+        return "it has no tokenizer, and answers token ids alone"
+    longest = lengths.most(generate.prompt_tokens) + lengths.most(generate.output_tokens)
+    if longest > model.context:
+        return f"the longest prompt and its answer have {longest:,} tokens together, and the context is {model.context:,}"
+    if generate.vocabulary > _vocabulary(model):
+        return f"token ids reach {generate.vocabulary:,}, and the vocabulary is {_vocabulary(model):,}"
+    return ""
+
+
+def _vocabulary(model: BuiltModel) -> int:
+    return next(spec.shape[-1] for spec in model.outputs if spec.name == "logits")
+
+
+def _same_inputs(sent: Sequence[TensorSpec], taken: Sequence[TensorSpec]) -> bool:
+    by_name = {spec.name: spec for spec in taken}
+    return {spec.name for spec in sent} == by_name.keys() and all(by_name[s.name].fits(s.datatype, s.shape) for s in sent)
+
+
+def _sent(workload: Workload) -> str:
+    if (generate := workload.payload.generate) is None:
+        return _listed(workload.input_specs())
+    prompt, output = lengths.most(generate.prompt_tokens), lengths.most(generate.output_tokens)
+    form = f"token ids below {generate.vocabulary:,}" if generate.form == "tokens" else "text"
+    return f"prompts of up to {prompt:,} tokens ({form}) to go on from by up to {output:,}"
+
+
+def _taken(model: BuiltModel) -> str:
+    if model.context:
+        return f"prompts (token ids below {_vocabulary(model):,}) of up to {model.context:,} tokens with their answer"
+    return f"{_listed(model.inputs)} (-1: any size)"
 
 
 def _listed(specs: Iterable[TensorSpec]) -> str:
     return ", ".join(str(spec) for spec in specs) or "nothing"
 
 
-def _answers(onnx: Path, requests: list[Tensors]) -> Tensors:
-    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+def _computed(model: BuiltModel, workload: Workload, requests: Sequence[Request], say: Say) -> Iterator[Tensors]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # an error is said once, by us
+    session = onnxruntime.InferenceSession(model.onnx, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    replies = [session.run(names, request) for request in requests]
-    return {name: np.stack(answers) for name, answers in zip(names, zip(*replies, strict=True), strict=True)}
+    progress = _progress(len(requests), say)
+    for number, request in enumerate(requests):
+        assert isinstance(request, dict)
+        try:
+            outputs = session.run(names, request)
+        except Exception as error:  # ONNX Runtime has a dozen kinds: an id beyond the vocabulary, a length beyond the positions
+            reason = str(error).strip().splitlines()[0].rpartition("Status Message: ")[2]
+            raise UsageError(
+                f"workload {workload.name}: model {model.name} cannot answer its request {number} "
+                f"({_listed(_spec(name, array) for name, array in request.items())}): {reason}"
+            ) from None
+        yield dict(zip(names, outputs, strict=True))
+        progress(number + 1)
 
 
-def _save(path: Path, answers: Tensors) -> None:
+def _spec(name: str, array: np.ndarray) -> TensorSpec:
+    kinds = {np.dtype(kind): datatype for datatype, kind in NUMPY_TYPES.items()}
+    return TensorSpec(name, kinds[array.dtype], array.shape)
+
+
+def _generated(model: BuiltModel, requests: Sequence[Request], say: Say) -> Iterator[Tensors]:
+    prompts = [request for request in requests if isinstance(request, Prompt)]
+    answered = generation.greedy(
+        model.onnx,
+        [(prompt.ids, prompt.max_tokens) for prompt in prompts],
+        threads=len(os.sched_getaffinity(0)),
+        ignore_eos=all(prompt.ignore_eos for prompt in prompts),
+        progress=_progress(len(prompts), say),
+    )
+    for tokens, margin in answered:
+        yield {"tokens": tokens, "margin": margin}
+
+
+def _progress(count: int, say: Say) -> Callable[[int], None]:
+    """Says every few seconds how many of `count` requests are answered."""
+    said_s = time.monotonic()
+
+    def progress(done: int) -> None:
+        nonlocal said_s
+        if time.monotonic() - said_s > SAY_EVERY_S:
+            said_s = time.monotonic()
+            say(f"answered {done} of {count}")
+
+    return progress
+
+
+def _save(path: Path, answered: Answers, about: dict[str, str]) -> None:
     part = path.with_name(f"{path.stem}.{os.getpid()}.part")
     try:
         path.parent.mkdir(exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, **answers)  # type: ignore[arg-type]  # which might be named allow_pickle
+        answers.write(part, answered, about)
         part.replace(path)
     except OSError as error:
         raise RunError(f"cannot store reference answers in {path.parent}: {error.strerror or error}") from None

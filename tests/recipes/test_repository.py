@@ -1,5 +1,6 @@
-"""The text of config.pbtxt, read by Triton's own schema."""
+"""What stands beside a model in a model repository: its configuration, read by Triton's own schema, and its code."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from tritonclient.grpc import model_config_pb2
 
 from bench.recipes.catalog import BuiltModel
-from bench.recipes.repository import config_text, stock_config
+from bench.recipes.repository import config_text, vllm_config_text, write_stock
 from bench.tensors import TensorSpec
 
 MODEL = BuiltModel(
@@ -27,13 +28,17 @@ MODEL = BuiltModel(
 )
 
 
-def config(**changes: Any) -> Any:
-    """The configuration of MODEL as Triton reads it."""
+PADDED = replace(MODEL, padded=True)
+GENERATING = replace(MODEL, context=2048)
+
+
+def config(model: BuiltModel = MODEL, **changes: Any) -> Any:
+    """The configuration of a model as Triton reads it."""
     options: dict[str, Any] = {
         "backend": "python", "batching": "off", "instances": 1, "max_batch": 8, "max_queue_delay_us": 0, "gpu": False,
         "parameters": {},
     }  # fmt: skip
-    return text_format.Parse(config_text(MODEL, **options | changes), model_config_pb2.ModelConfig())
+    return text_format.Parse(config_text(model, **options | changes), model_config_pb2.ModelConfig())
 
 
 def test_a_configuration_names_the_model_the_backend_and_the_batch() -> None:
@@ -81,9 +86,44 @@ def test_parameters_come_back_as_they_were(parameters: dict[str, str]) -> None:
     assert {key: value.string_value for key, value in read.parameters.items()} == parameters
 
 
-def test_the_stock_configuration_reads_as_written_here() -> None:
-    """The whole text, as a person finds it in the repository."""
-    assert stock_config(MODEL) == (
+@pytest.mark.parametrize(("model", "backend", "ragged"), [
+    (PADDED, "python", {"ids"}), (PADDED, "onnxruntime", set()), (MODEL, "python", set()),
+])  # fmt: skip
+def test_requests_of_different_lengths_are_joined_only_where_something_pads_them(
+    model: BuiltModel, backend: str, ragged: set[str]
+) -> None:
+    """Triton's ONNX Runtime backend would refuse a ragged batch; an input of one fixed shape has nothing to pad."""
+    assert {i.name for i in config(model, backend=backend).input if i.allow_ragged_batch} == ragged
+
+
+def test_a_model_that_generates_streams_by_the_names_of_tritons_vllm_backend() -> None:
+    """Decoupled, without a batch dimension, and never behind Triton's own batching: what it batches it says by parameters."""
+    read = config(GENERATING, batching="continuous", max_batch=8, parameters={"slots": "8"})
+    assert read.model_transaction_policy.decoupled
+    assert (read.max_batch_size, read.HasField("dynamic_batching")) == (0, False)
+    kinds = {i.name: (model_config_pb2.DataType.Name(i.data_type), *i.dims, i.optional) for i in read.input}
+    assert kinds.pop("text_input") == ("TYPE_STRING", 1, False)
+    assert kinds.pop("sampling_parameters") == ("TYPE_STRING", 1, True)
+    assert {"stream", "exclude_input_in_output", "return_num_output_tokens"} < kinds.keys()
+    assert {*kinds.values()} == {("TYPE_BOOL", 1, True)}
+    assert {o.name: list(o.dims) for o in read.output}["text_output"] == [-1]
+    assert read.parameters["slots"].string_value == "8"
+
+
+def test_a_model_for_vllm_leaves_its_inputs_and_outputs_to_the_backend() -> None:
+    """They differ from release to release; where it runs is the engine's business."""
+    read = text_format.Parse(vllm_config_text('say "hi"'), model_config_pb2.ModelConfig())
+    assert (read.name, read.backend, read.max_batch_size) == ('say "hi"', "vllm", 0)
+    assert read.model_transaction_policy.decoupled
+    assert (len(read.input), len(read.output)) == (0, 0)
+    assert [model_config_pb2.ModelInstanceGroup.Kind.Name(group.kind) for group in read.instance_group] == ["KIND_MODEL"]
+
+
+def test_the_stock_configuration_reads_as_written_here(tmp_path: Path) -> None:
+    """The whole text, as a person finds it in the repository, and no code: this backend needs none."""
+    write_stock(tmp_path, MODEL)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.pbtxt"]
+    assert (tmp_path / "config.pbtxt").read_text() == (
         'name: "mixed"\n'
         'backend: "onnxruntime"\n'
         "max_batch_size: 16\n"
@@ -93,3 +133,16 @@ def test_the_stock_configuration_reads_as_written_here() -> None:
         "instance_group { count: 1 kind: KIND_AUTO }\n"
         "dynamic_batching { max_queue_delay_microseconds: 0 }\n"
     )
+
+
+def test_a_stock_server_gets_the_code_of_a_model_that_generates(tmp_path: Path) -> None:
+    """Beside the model, which is looked for there: the folder may be moved, or mounted in a container."""
+    (tmp_path / "1").mkdir()
+    write_stock(tmp_path, GENERATING)
+    read = text_format.Parse((tmp_path / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+    assert (read.backend, read.model_transaction_policy.decoupled) == ("python", True)
+    assert "onnx_file" not in read.parameters
+    assert read.parameters["slots"].string_value == "16"
+    assert "class TritonPythonModel" in (tmp_path / "1" / "model.py").read_text()
+    assert (tmp_path / "1" / "bench" / "runtime" / "session.py").is_file()
+    assert not (tmp_path / "1" / "bench" / "__init__.py").exists()

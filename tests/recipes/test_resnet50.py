@@ -1,8 +1,8 @@
 """ResNet-50: the right size, the right answers, and answers that depend on the input."""
 
-import importlib.util
-import re
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,52 +11,27 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from safetensors.numpy import load_file
 
-from bench import resources
-from bench.recipes import recipe
+from bench import answers, payloads, resources
+from bench.errors import UsageError
+from bench.recipes import onnx_file, recipe
 from bench.recipes.build import build
 from bench.recipes.catalog import BuiltModel
-from bench.recipes.graph import Architecture, serialize, trace
+from bench.recipes.graph import trace
+from bench.recipes.recipe import adopt
 from bench.recipes.reference import reference
-from bench.recipes.weights import Weight, seeded
+from bench.recipes.weights import WHOLE, Weight, seeded
 from bench.tensors import TensorSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "resnet"
 RECIPE = recipe.load("resnet50")
 
 
-def resnet(stem: int, stages: list[tuple[int, int]], classes: int) -> Architecture:
-    """The recipe's own builder, for sizes that are no preset."""
-    spec = importlib.util.spec_from_file_location("resnet50_recipe", resources.model_source("resnet50") / "recipe.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    architecture = module.resnet(stem, stages, classes)
-    assert isinstance(architecture, Architecture)
-    return architecture
-
-
-def hugging_face_name(name: str) -> str:
-    """The name in a Hugging Face checkpoint of the tensor that torchvision calls `name`: another view of the same layers."""
-    module, tensor = name.rsplit(".", 1)
-    if module == "fc":
-        return f"classifier.1.{tensor}"
-    if module in ("conv1", "bn1"):
-        kind = "convolution" if module == "conv1" else "normalization"
-        return f"resnet.embedder.embedder.{kind}.{tensor}"
-    match = re.fullmatch(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|downsample\.(\d))", module)
-    assert match is not None, name
-    block = f"resnet.encoder.stages.{int(match[1]) - 1}.layers.{match[2]}"
-    if match[5]:
-        return f"{block}.shortcut.{('convolution', 'normalization')[int(match[5])]}.{tensor}"
-    return f"{block}.layer.{int(match[4]) - 1}.{'convolution' if match[3] == 'conv' else 'normalization'}.{tensor}"
-
-
 def smallest_difference(model: BuiltModel) -> float:
     """How far the two most alike of the bundled workload's answers are apart, as a share of the largest value."""
     workload = resources.load_workload("resnet50")
-    with np.load(reference(model, workload, lambda text: None)) as answers:
-        logits = answers["logits"].reshape(workload.payload.distinct, -1)
+    answered, _ = answers.read(reference(model, workload, lambda text: None))
+    logits = np.concatenate([outputs["logits"] for _, outputs in sorted(answered.items())])
+    assert len(logits) == workload.payload.distinct
     apart = np.abs(logits[:, None] - logits[None]).max(-1) + np.diag(np.full(len(logits), np.inf))
     return float(apart.min() / np.abs(logits).max())
 
@@ -82,30 +57,116 @@ def test_tiny_has_the_operators_of_full() -> None:
 
 
 def test_a_hugging_face_checkpoint_gives_the_reference_logits() -> None:
-    """The golden checkpoint, run by our graph at its own image size, is within 1e-4 of what transformers computed."""
-    state = load_file(GOLDEN / "model.safetensors")
-    architecture = resnet(16, [(1, 32), (2, 64), (1, 96), (1, 128)], 10)
-    graph = trace(architecture)
-    used = {hugging_face_name(name) for name in graph.weights}
-    assert used == {name for name in state if not name.endswith("num_batches_tracked")}
-
-    def source(weight: Weight) -> np.ndarray:
-        array: np.ndarray = state[hugging_face_name(weight.name)]
-        return array
-
-    session = onnxruntime.InferenceSession(serialize("golden", architecture, graph, source))
+    """The golden checkpoint, built as users build it, is within 1e-4 of what transformers computed, at its own image size."""
+    model = build("resnet50", weights=str(GOLDEN))
+    assert model.weights.startswith("resnet-")
     with np.load(GOLDEN / "ref.npz") as golden:
-        logits = session.run(["logits"], {"input": golden["input"]})[0]
+        logits = onnxruntime.InferenceSession(model.onnx).run(["logits"], {"input": golden["input"]})[0]
         assert np.abs(logits - golden["logits"]).max() < 1e-4 * np.abs(golden["logits"]).max()
 
 
-def test_onnx_reference_evaluator_agrees_with_onnx_runtime() -> None:
+def test_every_tensor_of_a_hugging_face_checkpoint_has_its_place() -> None:
+    """All but the counters of batches, which inference does not need: none is left out, none read twice."""
+    config = json.loads((GOLDEN / "config.json").read_text())
+    names = load_file(GOLDEN / "model.safetensors").keys()
+    architecture, mapping = adopt("resnet50", RECIPE, config, names)
+    used = [mapping(name) for name in trace(architecture).weights]
+    assert sorted(filter(None, used)) == sorted(name for name in names if not name.endswith("num_batches_tracked"))
+
+
+def torchvision_names() -> list[str]:
+    """The names of torchvision's ResNet-50, which timm's has too."""
+    names = list(trace(RECIPE.presets["full"]).weights)
+    return names + [name.replace("running_var", "num_batches_tracked") for name in names if name.endswith("running_var")]
+
+
+def test_a_checkpoint_with_torchvisions_names_is_read_as_it_is() -> None:
+    """Its config.json need not state the sizes: the blocks are counted, the widths are those of every such ResNet."""
+    architecture, mapping = adopt("resnet50", RECIPE, {"architecture": "resnet50", "num_classes": 1000}, torchvision_names())
+    graph = trace(architecture)
+    assert graph.weights == trace(RECIPE.presets["full"]).weights
+    assert all(mapping(name) == name for name in graph.weights)
+
+
+def test_a_deeper_resnet_with_other_classes_is_served_too() -> None:
+    """ResNet-101 has 23 blocks in its third stage: 44,549,160 parameters with 1000 classes, as published."""
+    more = [name.replace("layer3.1.", f"layer3.{n}.") for name in torchvision_names() for n in range(6, 23) if ".1." in name]
+    names = torchvision_names() + [name for name in more if name.startswith("layer3")]
+    assert trace(adopt("resnet50", RECIPE, {}, names)[0]).parameters() == 44_549_160
+    assert trace(adopt("resnet50", RECIPE, {"num_classes": 10}, names)[0]).parameters() == 44_549_160 - 990 * 2049
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "vit"}, "model resnet50: the checkpoint is of another architecture: expected model_type 'resnet'"),
+        ({"layer_type": "basic"}, "layer_type: only 'bottleneck' can be served, got 'basic'"),
+        ({"downsample_in_bottleneck": True}, "downsample_in_bottleneck: only False can be served, got True"),
+        ({"downsample_in_first_stage": True}, "downsample_in_first_stage: only False can be served, got True"),
+        ({"hidden_act": "gelu"}, "hidden_act: only 'relu' can be served"),
+        ({"num_channels": 1}, "num_channels: only 3 can be served, got 1"),
+        ({"depths": [1, 2]}, "config.json does not describe such a model"),
+        ({"hidden_sizes": "wide"}, "config.json does not describe such a model"),
+    ],
+)
+def test_a_resnet_of_another_kind_is_refused_by_its_config(config: dict[str, Any], message: str) -> None:
+    """What would be answered wrongly is never built."""
+    stated = json.loads((GOLDEN / "config.json").read_text()) | config
+    with pytest.raises(UsageError, match=message):
+        adopt("resnet50", RECIPE, stated, load_file(GOLDEN / "model.safetensors").keys())
+
+
+def test_basic_blocks_are_refused_by_their_names_too() -> None:
+    """torchvision's ResNet-18 states nothing in a config.json."""
+    names = [name for name in torchvision_names() if "conv3" not in name and "bn3" not in name]
+    with pytest.raises(UsageError, match="basic blocks"):
+        adopt("resnet50", RECIPE, {}, names)
+
+
+@pytest.mark.parametrize("layout", ["torchvision", "hugging face"])
+def test_a_resnet_with_more_to_it_is_refused(layout: str) -> None:
+    """Squeeze and excitation, for example: it would answer, and wrongly."""
+    if layout == "torchvision":
+        config, names = {}, torchvision_names()
+    else:
+        config = json.loads((GOLDEN / "config.json").read_text())
+        names = list(load_file(GOLDEN / "model.safetensors"))
+    with pytest.raises(UsageError, match=r"no place for 1 of the checkpoint's tensors: layer1.0.se.fc1.weight"):
+        adopt("resnet50", RECIPE, config, [*names, "layer1.0.se.fc1.weight"])
+
+
+def differences(preset: str) -> dict[str, float]:
+    """How far each precision's answers are from fp32's over the bundled workload, as a share of the largest value."""
+    workload = resources.load_workload("resnet50")
+    requests = [np.asarray(request["input"]) for request in payloads.make(workload) if isinstance(request, dict)]
+    answered = {}
+    for precision in RECIPE.precisions:
+        session = onnxruntime.InferenceSession(build("resnet50", precision, preset).onnx)
+        answered[precision] = np.concatenate([session.run(["logits"], {"input": request})[0] for request in requests])
+    wanted = answered["fp32"]
+    return {name: float(np.abs(got - wanted).max() / np.abs(wanted).max()) for name, got in answered.items()}
+
+
+def test_tiny_precisions_keep_their_promise() -> None:
+    """fp16 and int8 are as near to fp32 as the recipe says they are."""
+    for precision, difference in differences("tiny").items():
+        assert difference <= RECIPE.precisions[precision]
+
+
+@pytest.mark.real
+def test_full_precisions_keep_their_promise_and_it_is_not_idle() -> None:
+    """At full size too, and a promise is at most four times what is measured."""
+    for precision, difference in differences("full").items():
+        assert difference <= RECIPE.precisions[precision] <= 4 * difference
+
+
+def test_onnx_reference_evaluator_agrees_with_onnx_runtime(tmp_path: Path) -> None:
     """ONNX's own Python evaluation of the tiny preset, on two small images of unequal sides, is within 1e-4."""
     architecture = RECIPE.presets["tiny"]
-    data = serialize("tiny", architecture, trace(architecture), seeded(RECIPE.seed))
-    image = seeded(7)(Weight("image", (2, 3, 40, 56), std=1.0))
-    expected = ReferenceEvaluator(onnx.load_from_string(data)).run(None, {"input": image})[0]  # type: ignore[index]
-    actual = onnxruntime.InferenceSession(data).run(None, {"input": image})[0]
+    onnx_file.write(tmp_path, "tiny", architecture, trace(architecture), seeded(RECIPE.seed))
+    image = seeded(7)(Weight("image", (2, 3, 40, 56), std=1.0), WHOLE)
+    expected = ReferenceEvaluator(onnx.load(tmp_path / "model.onnx")).run(None, {"input": image})[0]  # type: ignore[index]
+    actual = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"input": image})[0]
     assert np.abs(actual - expected).max() < 1e-4 * np.abs(expected).max()
 
 
