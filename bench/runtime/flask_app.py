@@ -1,9 +1,12 @@
 """The Flask baseline: a model behind POST /predict, written the way such services usually are (JSON, numpy, session.run, JSON).
 
-Every worker process makes its own session when it starts, from environment variables: BENCH_MODEL_FILE, BENCH_MODEL_NAME,
-BENCH_MODEL_VERSION, BENCH_THREADS, BENCH_PROVIDER (cpu or cuda), BENCH_ENCODING (json or base64), BENCH_SERVER_ID.
+A model that generates is behind POST /generate instead. Every worker process makes its own session when it starts, from
+environment variables: BENCH_MODEL_FILE, BENCH_MODEL_NAME, BENCH_MODEL_VERSION, BENCH_THREADS, BENCH_PROVIDER (cpu or cuda),
+BENCH_ENCODING (json or base64), BENCH_SERVER_ID, and for a model that generates BENCH_BATCHING (off), BENCH_SLOTS (8),
+BENCH_CONTEXT (1024, or as many as the model can have), BENCH_PREFILL_CHUNK (what suits the device).
 """
 
+import atexit
 import base64
 import importlib.metadata
 import json
@@ -17,6 +20,10 @@ import numpy as np
 import onnxruntime
 from werkzeug.exceptions import HTTPException
 
+from bench.runtime import flask_generate
+from bench.runtime.flask_generate import BadPrompt
+from bench.runtime.generation import generates, schedule
+from bench.runtime.scheduler import Scheduler
 from bench.runtime.session import make_session, session_options_facts
 
 DATATYPES = {
@@ -37,13 +44,12 @@ def create_app(environ: Mapping[str, str] = os.environ) -> flask.Flask:
     name, version = environ["BENCH_MODEL_NAME"], environ.get("BENCH_MODEL_VERSION", "1")
     encoding, threads = environ.get("BENCH_ENCODING", "json"), int(environ["BENCH_THREADS"])
     session = make_session(environ["BENCH_MODEL_FILE"], threads, environ.get("BENCH_PROVIDER", "cpu"))
-    outputs = [tensor.name for tensor in session.get_outputs()]
+    scheduler = _schedule(session, environ) if generates(session) else None
     app = flask.Flask("bench.runtime.flask_app")
-
-    @app.post("/predict")
-    def predict() -> flask.Response:
-        feeds = read_inputs(flask.request.get_data(), session.get_inputs(), encoding)
-        return _reply(write_outputs(name, version, dict(zip(outputs, session.run(outputs, feeds), strict=True)), encoding))
+    if scheduler is None:
+        _add_predict(app, session, name, version, encoding)
+    else:
+        _add_generate(app, scheduler)
 
     @app.get("/health")
     def health() -> flask.Response:
@@ -63,10 +69,12 @@ def create_app(environ: Mapping[str, str] = os.environ) -> flask.Flask:
                 "providers": session.get_providers(),
                 "session_options": session_options_facts(threads),
             }
+            | ({"generates": True} | scheduler.facts() if scheduler else {})
         )
 
     @app.errorhandler(BadRequest)
-    def refuse(error: BadRequest) -> flask.Response:
+    @app.errorhandler(BadPrompt)
+    def refuse(error: Exception) -> flask.Response:
         return _reply({"error": str(error)}, 400)
 
     @app.errorhandler(Exception)
@@ -79,6 +87,38 @@ def create_app(environ: Mapping[str, str] = os.environ) -> flask.Flask:
     # who started the workers reads this in the log and counts them
     print(f"worker {os.getpid()} {READY} {name} version {version}", file=sys.stderr, flush=True)
     return app
+
+
+def _add_predict(app: flask.Flask, session: Any, name: str, version: str, encoding: str) -> None:
+    outputs = [tensor.name for tensor in session.get_outputs()]
+
+    @app.post("/predict")
+    def predict() -> flask.Response:
+        feeds = read_inputs(flask.request.get_data(), session.get_inputs(), encoding)
+        return _reply(write_outputs(name, version, dict(zip(outputs, session.run(outputs, feeds), strict=True)), encoding))
+
+
+def _add_generate(app: flask.Flask, scheduler: Scheduler) -> None:
+    @app.post("/generate")
+    def generate() -> flask.Response:
+        lines, cancel = flask_generate.answer(scheduler, flask_generate.read_prompt(flask.request.get_data()))
+        reply = flask.Response(lines, mimetype=flask_generate.LINES)
+        reply.call_on_close(cancel)  # also when the client went away
+        return _with_id(reply)
+
+
+def _schedule(session: Any, environ: Mapping[str, str]) -> Scheduler:
+    scheduler = schedule(
+        session,
+        provider=environ.get("BENCH_PROVIDER", "cpu"),
+        batching=environ.get("BENCH_BATCHING", "off"),
+        slots=int(environ.get("BENCH_SLOTS", 8)),
+        context=int(environ.get("BENCH_CONTEXT", 0)),
+        prefill_chunk=int(environ.get("BENCH_PREFILL_CHUNK", -1)),
+    )
+    # its thread must not be inside the model when the interpreter goes down
+    atexit.register(scheduler.close)
+    return scheduler
 
 
 def read_inputs(body: bytes, inputs: list[Any], encoding: str) -> dict[str, np.ndarray]:
@@ -154,7 +194,10 @@ def _describe(tensor: Any) -> dict[str, Any]:
 
 
 def _reply(document: dict[str, Any], status: int = 200) -> flask.Response:
-    reply = flask.Response(json.dumps(document, separators=(",", ":")), status, mimetype="application/json")
+    return _with_id(flask.Response(json.dumps(document, separators=(",", ":")), status, mimetype="application/json"))
+
+
+def _with_id(reply: flask.Response) -> flask.Response:
     if "X-Request-Id" in flask.request.headers:
         reply.headers["X-Request-Id"] = flask.request.headers["X-Request-Id"]
     return reply

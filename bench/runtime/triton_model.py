@@ -1,32 +1,40 @@
 """A model for Triton's Python backend: any ONNX model of fixed ranks, all requests of an `execute` joined into one batch.
 
-Copied into a model repository as VERSION/model.py, with session.py beside it.
+Copied into a model repository as VERSION/model.py, with bench/runtime beside it.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb
-from session import make_session  # type: ignore[import-not-found]  # lies beside this file in the repository
+
+from bench.runtime.session import default_threads, make_session
 
 
 class TritonPythonModel:
     """One instance: one ONNX Runtime session.
 
-    Parameters in the model's configuration: `threads`, and `onnx_file` where it is not called model.onnx.
+    Parameters in the model's configuration, each with a default: `onnx_file`, absolute or relative to this file; `threads`;
+    `padded`: "true" where requests may differ in their inputs' free dimensions too. Then zeros make all of a batch as long as
+    the longest, which the model has to know from the rest by a mask, and outputs are cut back along the dimensions of the same
+    name.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
-        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
         self._batched = config["max_batch_size"] > 0
+        self._padded = self._batched and parameters.get("padded") == "true"
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._outputs = [tensor["name"] for tensor in config["output"]]
-        file = Path(__file__).with_name(parameters.get("onnx_file", "model.onnx"))
+        file = Path(__file__).parent / parameters.get("onnx_file", "model.onnx")
+        threads = int(parameters.get("threads", default_threads()))
         provider = "cuda" if args["model_instance_kind"] == "GPU" else "cpu"
-        self._session = make_session(file, int(parameters["threads"]), provider, int(args["model_instance_device_id"]))
+        self._session = make_session(file, threads, provider, int(args["model_instance_device_id"]))
+        self._dims = {tensor.name: tensor.shape for tensor in (*self._session.get_inputs(), *self._session.get_outputs())}
 
     def execute(self, requests: list[Any]) -> list[Any]:
         responses: list[Any] = [None] * len(requests)
@@ -45,7 +53,10 @@ class TritonPythonModel:
         return responses
 
     def _groups(self, requests: list[Any], responses: list[Any]) -> list[list[tuple[int, list[np.ndarray]]]]:
-        """Requests, by their index, that can run as one batch: those whose inputs differ in nothing but the first dimension."""
+        """Requests, by their index, that can run as one batch: those whose inputs differ in nothing but the first dimension.
+
+        Where the model is padded, those whose inputs differ in free dimensions too.
+        """
         groups: dict[Any, list[tuple[int, list[np.ndarray]]]] = {}
         for index, request in enumerate(requests):
             try:
@@ -53,21 +64,53 @@ class TritonPythonModel:
             except Exception as error:
                 responses[index] = _failure(error)
                 continue
-            key = tuple(a.shape[1:] for a in arrays) if self._batched else index
+            key = tuple(map(self._joinable, self._inputs, arrays)) if self._batched else index
             groups.setdefault(key, []).append((index, arrays))
         return list(groups.values())
+
+    def _joinable(self, name: str, array: np.ndarray) -> tuple[int | str, ...]:
+        """What an input has in common with those that it can be joined with: a size for each dimension after the first."""
+        dims = self._dims[name]
+        if not self._padded or len(dims) != array.ndim:
+            return array.shape[1:]
+        return tuple(dim if isinstance(dim, str) else size for dim, size in zip(dims[1:], array.shape[1:], strict=True))
 
     def _run(self, batch: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
         """The outputs of each request, of one run over all of them."""
         if len(batch) == 1:
             return [self._session.run(self._outputs, dict(zip(self._inputs, batch[0], strict=True)))]
-        joined = {name: np.concatenate(parts) for name, parts in zip(self._inputs, zip(*batch, strict=True), strict=True)}
+        joined = {name: _join(parts) for name, parts in zip(self._inputs, zip(*batch, strict=True), strict=True)}
         ends = np.cumsum([arrays[0].shape[0] for arrays in batch])[:-1]
         outputs = [np.split(output, ends) for output in self._session.run(self._outputs, joined)]
-        return [list(parts) for parts in zip(*outputs, strict=True)]
+        answers = [list(parts) for parts in zip(*outputs, strict=True)]
+        return [self._cut(*pair) for pair in zip(batch, answers, strict=True)] if self._padded else answers
+
+    def _cut(self, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> list[np.ndarray]:
+        """The outputs as long as this request's own inputs make them."""
+        own = {
+            dim: size
+            for name, array in zip(self._inputs, inputs, strict=True)
+            for dim, size in zip(self._dims[name][1:], array.shape[1:], strict=True)
+            if isinstance(dim, str)
+        }
+        cuts = [(slice(None), *(slice(own.get(dim)) for dim in self._dims[name][1:])) for name in self._outputs]
+        return [output[cut] for output, cut in zip(outputs, cuts, strict=True)]
 
     def finalize(self) -> None:
         del self._session
+
+
+def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All rows as one batch, zeros after those that are shorter than others."""
+    longest = tuple(np.max([array.shape[1:] for array in arrays], axis=0).astype(int).tolist())
+    if all(array.shape[1:] == longest for array in arrays):
+        return np.concatenate(arrays)
+    joined = np.zeros((sum(len(array) for array in arrays), *longest), arrays[0].dtype)
+    begin = 0
+    for array in arrays:
+        joined[(slice(begin, begin + len(array)), *map(slice, array.shape[1:]))] = array
+        begin += len(array)
+    return joined
 
 
 def _failure(error: Exception) -> Any:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.runtime import session
+from bench.runtime import copy_beside, session
 
 RUNTIME = Path(session.__file__).parent
 
@@ -63,27 +65,25 @@ def backend_module() -> types.ModuleType:
 
 
 @pytest.fixture
-def load(tmp_path: Path, onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def load(tmp_path: Path, onnx_file: Path, padded_onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Loads the model as the backend does, from its folder in a repository, and counts its session's runs in `runs`."""
 
-    def initialized(max_batch: int = 8) -> Any:
-        for file in ("triton_model.py", "session.py"):
-            shutil.copy(RUNTIME / file, tmp_path / file.replace("triton_model", "model"))
-        shutil.copy(onnx_file, tmp_path / "model.onnx")
-        monkeypatch.syspath_prepend(tmp_path)
+    def initialized(max_batch: int = 8, padded: bool = False, **parameters: str) -> Any:
+        shutil.copy(RUNTIME / "triton_model.py", tmp_path / "model.py")
+        shutil.copy(padded_onnx_file if padded else onnx_file, tmp_path / parameters.get("onnx_file", "model.onnx"))
         monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend_module())
-        monkeypatch.delitem(sys.modules, "session", raising=False)
         spec = importlib.util.spec_from_file_location("triton_model_copy", tmp_path / "model.py")
         assert spec
         assert spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         model = module.TritonPythonModel()
+        parameters |= {"threads": "1"} | ({"padded": "true"} if padded else {})
         config = {
             "max_batch_size": max_batch,
-            "input": [{"name": "x"}, {"name": "k"}],
-            "output": [{"name": "scaled"}, {"name": "total"}],
-            "parameters": {"threads": {"string_value": "1"}},
+            "input": [{"name": name} for name in (("x", "mask") if padded else ("x", "k"))],
+            "output": [{"name": name} for name in (("distance", "mean") if padded else ("scaled", "total"))],
+            "parameters": {key: {"string_value": value} for key, value in parameters.items()},
         }
         model.initialize({"model_config": json.dumps(config), "model_instance_kind": "CPU", "model_instance_device_id": "0"})
         model.runs = []
@@ -97,8 +97,7 @@ def load(tmp_path: Path, onnx_file: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         model._session = Counted()
         return model
 
-    yield initialized
-    sys.modules.pop("session", None)
+    return initialized
 
 
 def request(batch: int, width: int, first: int = 0) -> Request:
@@ -161,15 +160,60 @@ def test_only_the_outputs_that_were_asked_for_are_sent(load: Callable[..., Any])
 
 
 def test_a_file_of_another_name_can_be_served(load: Callable[..., Any], tmp_path: Path) -> None:
-    """The parameter onnx_file names it."""
-    model = load()
-    (tmp_path / "model.onnx").rename(tmp_path / "other.onnx")
-    config = {
-        "max_batch_size": 1,
-        "input": [{"name": "x"}, {"name": "k"}],
-        "output": [{"name": "scaled"}, {"name": "total"}],
-        "parameters": {"threads": {"string_value": "1"}, "onnx_file": {"string_value": "other.onnx"}},
-    }
-    model.initialize({"model_config": json.dumps(config), "model_instance_kind": "CPU", "model_instance_device_id": "0"})
+    """The parameter onnx_file names it, from the model's folder or from the root."""
     asked = request(1, 2)
-    check(model.execute([asked])[0], asked)
+    check(load(onnx_file="other.onnx").execute([asked])[0], asked)
+    check(load(onnx_file=str(tmp_path / "far.onnx")).execute([asked])[0], asked)
+
+
+LENGTHS = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 7)), min_size=1, max_size=8)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(LENGTHS, st.integers(0, 100))
+def test_requests_of_any_length_run_as_one_batch_where_the_model_is_padded(
+    load: Callable[..., Any], shapes: list[tuple[int, int]], seed: int
+) -> None:
+    """Each answer is what it is alone, and as long as its request."""
+    draw = np.random.default_rng(seed)
+    requests = []
+    for batch, length in shapes:
+        mask = draw.integers(0, 2, (batch, length))
+        mask[:, draw.integers(length)] = 1
+        tensors: dict[str, np.ndarray] = {"x": draw.integers(0, 8, (batch, length)).astype(np.float32), "mask": mask}
+        requests.append(Request(tensors, ["distance", "mean"]))
+    model = load(padded=True)
+    together = model.execute(requests)
+    assert model.runs == [sum(batch for batch, _ in shapes)]
+    for asked, answered in zip(requests, together, strict=True):
+        (alone,) = model.execute([asked])
+        for ours, theirs in zip(answered.output_tensors, alone.output_tensors, strict=True):
+            np.testing.assert_array_equal(ours.array, theirs.array)
+        assert [tensor.array.shape for tensor in answered.output_tensors] == [
+            asked.tensors["x"].shape,
+            (len(asked.tensors["x"]), 1),
+        ]
+
+
+def test_requests_of_different_lengths_run_apart_where_the_model_is_not_padded(load: Callable[..., Any]) -> None:
+    """What a model without a mask would make of zeros is anybody's guess."""
+    model = load()
+    requests = [request(1, 2), request(1, 3), request(2, 2)]
+    for response, asked in zip(model.execute(requests), requests, strict=True):
+        check(response, asked)
+    assert sorted(model.runs) == [1, 3]
+
+
+def test_beside_a_model_the_code_runs_without_the_rest_of_bench(tmp_path: Path, onnx_file: Path) -> None:
+    """In an interpreter that has the libraries and the model's folder, as in Triton's own environment."""
+    for name in ("triton_model", "triton_stream_model"):
+        version = tmp_path / name
+        version.mkdir()
+        copy_beside(name, version)
+        (version / "triton_python_backend_utils.py").write_text("TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1")
+        libraries = [str(Path(library.__path__[0]).parent) for library in (np, onnxruntime)]
+        code = f"import sys; sys.path += [{str(version)!r}, *{libraries!r}]; import model; from bench.runtime import session"
+        code += "; print(session.__file__); import bench.errors"
+        found = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
+        assert found.stdout.strip() == str(version / "bench" / "runtime" / "session.py")
+        assert found.stderr.strip().endswith("No module named 'bench.errors'")
