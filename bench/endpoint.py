@@ -1,15 +1,15 @@
 """A target word made live: a server started for it where it names one, and the model's reference answers beside it."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import resources, targets, words
+from bench import resources, servers, serving, targets, words
 from bench.errors import UsageError
 from bench.recipes.catalog import BuiltModel
+from bench.servers.base import Served
 from bench.words import Word
 from bench.workload import Workload
 
@@ -26,58 +26,87 @@ class Endpoint:
     model: BuiltModel | None = None
     reference: Path | None = None
     exited: Callable[[], int | None] = field(default=lambda: None)
+    foreign: Served | None = None  # what a server that bench started serves without bench having built it
 
     def describe(self) -> dict[str, Any]:
         """What a run's record says of its target."""
-        model = self.model and {"name": self.model.name, "digest": self.model.digest, "parameters": self.model.parameters}
+        model = describe_model(self.model or self.foreign)
         return {"word": str(self.word), "asked": str(self.asked), "name": self.name, "server": self.server, "model": model}
 
 
-def check(word: Word) -> None:
-    """UsageError where a word names nothing that bench knows; cheap, so that a slip is told before anything starts."""
+def describe_model(model: Served | None) -> dict[str, Any] | None:
+    """What a run's record says of a model: where it comes from, and what tells it from others of its name."""
+    if isinstance(model, BuiltModel):
+        shown = ("name", "precision", "preset", "weights", "digest", "parameters", "context")
+        return {name: getattr(model, name) for name in shown}
+    return None if model is None else {name: str(value) for name, value in asdict(model).items()}
+
+
+def check(word: Word, workload: Workload | None = None, repository: Path | None = None) -> None:
+    """UsageError where a word names nothing that bench knows, or nothing that could answer `workload`.
+
+    Cheap, so that a slip is told before anything is built or started. `repository`: a model repository of the user's, which a
+    Triton that bench starts is to serve.
+    """
     if word.endpoint:
         targets.check(word)
-        return
-    from bench import servers
+        if word.kind == "onnx":
+            from bench.targets import onnx
 
-    if word.kind not in servers.SERVERS:
+            onnx.check(word, workload)
+        if repository is not None:
+            raise UsageError(f"--model-repository goes with a Triton that bench starts; target {word} is there already")
+    elif word.kind not in servers.SERVERS:
         known = ", ".join([*servers.SERVERS, *(f"{scheme}://" for scheme in targets.TARGETS)])
         raise UsageError(f"target {word}: unknown; there are: {known}")
-    servers.check(word)
+    elif repository is None:
+        servers.check(word)
+    else:
+        servers.check_own(word)
+    if workload is not None and word.kind != "echo":
+        serving.check(word, workload, repository)
 
 
 @contextmanager
-def live(word: Word, workload: Workload, log: Path, say: Callable[[str], None]) -> Iterator[Endpoint]:
-    """The endpoint for `word`: started where bench manages it, and stopped after."""
-    check(word)
+def live(
+    word: Word, workload: Workload, log: Path, say: Callable[[str], None], repository: Path | None = None
+) -> Iterator[Endpoint]:
+    """The endpoint for `word`: started where bench manages it, and stopped after. See `check` for `repository`."""
+    check(word, workload, repository)
     if word.kind == "echo":
         yield Endpoint(word, word, "echo")
         return
-    model, reference = _model(workload, word, say)
     if word.endpoint:
+        if word.kind == "onnx":
+            from bench.targets import onnx
+
+            onnx.check_device(word)
+        model = serving.built(word, workload.model, say) if workload.model.name in resources.model_names() else None
+        reference = _reference(model, workload, say)
         yield Endpoint(word, word, str(word.without(*word.options)), model=model, reference=reference)
         return
-    from bench import servers
-
-    if model is None:
-        raise UsageError(
-            f"target {word}: a managed server needs a model that bench can build: {', '.join(resources.model_names())}"
-        )
-    protocol = word.options.get("protocol", "http")
+    served = serving.choose(word, workload.model, repository, say)
+    model, foreign = (served, None) if isinstance(served, BuiltModel) else (None, served)
+    reference = _reference(model, workload, say)
     say(f"starting {word} ...")
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(servers.start(word, model, log, say))
-        at = words.parse(server.words[protocol])
-        name = f"{server.facts.kind.capitalize()} {server.facts.version}".strip()
-        endpoint = Endpoint(word, at, name, asdict(server.facts), server.pid, model, reference)
-        yield replace(endpoint, exited=server.exited)
+    with servers.start(word, served, log, say) as server:
+        yield Endpoint(
+            asked=word,
+            word=words.parse(server.words[word.options.get("protocol", "http")]),
+            name=f"{server.facts.kind.capitalize()} {server.facts.version}".strip(),
+            server=asdict(server.facts),
+            pid=server.pid,
+            model=model,
+            reference=reference,
+            exited=server.exited,
+            foreign=foreign,
+        )
 
 
-def _model(workload: Workload, word: Word, say: Callable[[str], None]) -> tuple[BuiltModel | None, Path | None]:
-    """The workload's model and its reference answers; None for a model that bench has no recipe for."""
-    if workload.model.name not in resources.model_names():
-        return None, None
-    from bench.recipes import build
+def _reference(model: BuiltModel | None, workload: Workload, say: Callable[[str], None]) -> Path | None:
+    """The model's answers to the workload's requests, where they are asked for and can be made."""
+    if model is None or not workload.check.reference:
+        return None
+    from bench.recipes.reference import reference
 
-    model = build.build(workload.model.name, workload.model.precision, workload.model.preset, say)
-    return model, build.reference(model, workload, say) if workload.check.reference else None
+    return reference(model, workload, say)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from bench import resources, servers, words
+from msgspec.structs import replace as changed
+
+from bench import endpoint, resources, servers, serving, words
 from bench.errors import OK, RunError, UsageError
-from bench.recipes.build import build
 from bench.servers.process import describe_exit, tail
 from bench.words import Word
 from bench.workload import Model
@@ -19,24 +20,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `bench serve`."""
     parser.add_argument("server", metavar="SERVER", help="triton[@VERSION] or flask, with ?option=value,... as in a target")
     parser.add_argument("--model", metavar="NAME", help="what to serve (default resnet50)")
-    parser.add_argument("--precision", help="of the model (default fp32)")
+    parser.add_argument("--precision", default="", help="of the model (default: the model's own default)")
     parser.add_argument("--preset", help="of the model (default full; tiny is for trying things out)")
+    parser.add_argument("--weights", metavar="DIR|HF-ID", help="a Hugging Face checkpoint to build the model from")
     parser.add_argument("--workload", metavar="NAME", help="serve the model of this workload instead")
+    parser.add_argument("--model-repository", type=Path, metavar="DIR", help="serve --model NAME of a repository of your own")
     parser.add_argument("--port", type=int, help="for HTTP; Triton's gRPC and metrics have the next two (default: free ones)")
     parser.add_argument("--log", type=Path, metavar="FILE", help="append the server's output there (default: in the cache)")
 
 
 def run(args: argparse.Namespace, out: Line, say: Line) -> int:
     """Serve until Ctrl-C, which is how this command is meant to end: it exits with 0."""
-    word = _word(args)
-    servers.check(word)
-    wanted = _model(args)
+    word, model = _word(args), _model(args)
+    (servers.check if args.model_repository is None else servers.check_own)(word)
     log = args.log or resources.cache_dir() / "logs" / f"serve-{word.kind}.log"
-    model = build(wanted.name, wanted.precision, wanted.preset, say)
-    with servers.start(word, model, log, say) as server:
+    serving.check_model(word, model, args.model_repository)
+    served = serving.choose(word, model, args.model_repository, say)
+    with servers.start(word, served, log, say) as server:
         for target in server.words.values():
             out(target)
-        say(f"serving {model.name} {model.precision} {model.preset} with {server.facts.source}; log: {log}; Ctrl-C ends it")
+        about = endpoint.describe_model(served) or {}
+        facts = " ".join(str(about[name]) for name in ("name", "precision", "preset") if name in about)
+        say(f"serving {facts} with {server.facts.source}; log: {log}; Ctrl-C ends it")
         _wait_for_interrupt(word, server)
         say("stopping")
     return OK
@@ -55,18 +60,22 @@ def _wait_for_interrupt(word: Word, server: servers.Server) -> None:
 
 def _word(args: argparse.Namespace) -> Word:
     word = words.parse(args.server)
-    if args.port is None:
-        return word
-    if "port" in word.options and word.options["port"] != str(args.port):
-        raise UsageError(f"--port {args.port}: target {word} names another port")
-    return replace(word, options=word.options | {"port": str(args.port)})
+    for name, value in (("port", args.port), ("precision", args.precision)):
+        if value in (None, ""):
+            continue
+        if word.options.get(name, str(value)) != str(value):
+            raise UsageError(f"--{name} {value}: target {word} names another {name}")
+        word = replace(word, options=word.options | {name: str(value)})
+    return word
 
 
 def _model(args: argparse.Namespace) -> Model:
     if args.workload is None:
-        chosen = Model(name="resnet50")
+        if args.model_repository is not None and args.model is None:
+            raise UsageError("--model-repository: --model NAME says which of its models to serve")
+        model = Model(args.model or "resnet50", precision="")
     elif args.model is not None:
         raise UsageError("--model and --workload: one of the two; a workload names its model")
     else:
-        chosen = resources.load_workload(args.workload).model
-    return Model(args.model or chosen.name, precision=args.precision or chosen.precision, preset=args.preset or chosen.preset)
+        model = resources.load_workload(args.workload).model
+    return changed(model, preset=args.preset or model.preset, weights=args.weights or model.weights)

@@ -23,6 +23,7 @@ Say = Callable[[str], None]
 # the backend's stub turns what a newer numpy hands it into outputs of 0 bytes
 _NUMPY = "1.26.4"
 _GLIBC = (2, 35)
+_NO_BYTECODE = "no_bytecode.pth"
 
 
 def check_machine() -> None:
@@ -89,6 +90,7 @@ def backend_environment(say: Say) -> Path:
     key = f"python{sys.version_info.major}.{sys.version_info.minor}-{wanted}-{version}-numpy-{_NUMPY}"
     folder = resources.cache_dir() / "backends" / key
     if _stands(folder):
+        _write_no_bytecode(folder)
         return folder
     with staging(folder, "makes the Python environment of Triton's models", say) as new:
         if _stands(folder):
@@ -96,9 +98,20 @@ def backend_environment(say: Say) -> Path:
         say(f"making the Python environment of Triton's models: {wanted} {version}, numpy {_NUMPY}")
         extras = "[cuda,cudnn]" if wanted == "onnxruntime-gpu" else ""
         _make(new, [f"numpy=={_NUMPY}", f"{wanted}{extras}=={version}"], companions(name))
+        _write_no_bytecode(new)
         shutil.rmtree(folder, ignore_errors=True)  # one whose Python is gone
         new.rename(folder)
     return folder
+
+
+def _write_no_bytecode(folder: Path) -> None:
+    """Have models leave no __pycache__ in their folder: it may be the user's.
+
+    The backend's interpreter reads no environment variables, but the .pth files of its packages.
+    """
+    for packages in folder.glob("lib/python3.*/site-packages"):
+        if not (packages / _NO_BYTECODE).exists():
+            (packages / _NO_BYTECODE).write_text("import sys; sys.dont_write_bytecode = True\n")
 
 
 def companions(distribution: str) -> list[str]:

@@ -1,8 +1,31 @@
-"""What every server that bench starts is to its user."""
+"""What every server that bench starts is given to serve, and what it is to its user."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from bench.recipes.catalog import BuiltModel
+
+DEFAULT_CONTEXT = 1024  # tokens that a prompt and its answer have together, unless a target word says otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModel:
+    """A model of the user's, in a Triton model repository of the user's, which is only read."""
+
+    name: str
+    repository: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A model that vLLM reads from a Hugging Face checkpoint by itself."""
+
+    name: str  # as requests ask for it
+    weights: str  # the checkpoint's folder, or its name on the hub
+
+
+Served = BuiltModel | OwnModel | HubModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import RunError, UsageError
-from bench.recipes.catalog import BuiltModel
-from bench.servers import releases, tritonserver
+from bench.servers import releases, repositories, tritonserver
 from bench.servers.base import ServerFacts
 from bench.servers.launch import HOST, Ports
 from bench.servers.process import Order
-from bench.servers.tritonserver import Settings
+from bench.servers.repositories import INSIDE, Repository
+from bench.servers.triton_options import vllm
 from bench.words import Word
 
-_REPOSITORY = "/models"
-_INSIDE: Ports = (8000, 8001, 8002)  # a container has all ports to itself
+_PORTS: Ports = (8000, 8001, 8002)  # a container has all ports to itself
 
 
 def image(word: Word) -> str:
@@ -34,10 +33,10 @@ def image(word: Word) -> str:
         raise UsageError(
             f"target {word}: with via=docker a version is an NGC release such as {releases.DEFAULT}, got {release!r}"
         )
-    return f"nvcr.io/nvidia/tritonserver:{tag}-py3"
+    return f"nvcr.io/nvidia/tritonserver:{tag}-{'vllm-python-' if vllm(word) else ''}py3"
 
 
-def prepare(image: str, model: BuiltModel, settings: Settings, say: Callable[[str], None]) -> "Container":
+def prepare(image: str, repository: Repository, gpu: bool, args: tuple[str, ...], say: Callable[[str], None]) -> "Container":
     """Pull the image unless it is there; RunError where no Docker engine answers or the image cannot be had."""
     engine = _docker(["info", "--format", "{{.ServerVersion}}"], "no Docker engine answers here")
     try:
@@ -48,14 +47,12 @@ def prepare(image: str, model: BuiltModel, settings: Settings, say: Callable[[st
         identity = _image_id(image)
     facts = ServerFacts(
         kind="triton",
-        version=image.rpartition(":")[2].removesuffix("-py3"),
+        version=image.rpartition(":")[2].removesuffix("-py3").removesuffix("-vllm-python"),
         source=f"image {image} {identity[:19]} (Docker {engine})",
-        backend="onnxruntime",
-        # Triton's backend optimises fully and runs operators in sequence, as `runtime.session` asks for; its threads spin,
-        # and it has no setting against that
-        options=settings.facts() | {"intra_op_num_threads": settings.threads, "inter_op_num_threads": 1, "allow_spinning": 1},
+        backend=repository.backend,
+        options=tritonserver.options(repository.facts, args),
     )
-    return Container(image, model, settings, f"bench-{secrets.token_hex(6)}", facts)
+    return Container(image, repository, gpu, args, f"bench-{secrets.token_hex(6)}", facts)
 
 
 @dataclass(frozen=True)
@@ -63,51 +60,54 @@ class Container:
     """See `bench.servers.launch.Plan`."""
 
     image: str
-    model: BuiltModel
-    settings: Settings
+    repository: Repository
+    gpu: bool
+    args: tuple[str, ...]  # the user's, for tritonserver
     name: str
     facts: ServerFacts
     port_count: int = 3
 
+    @property
+    def ready_limit_s(self) -> float:
+        return self.repository.ready_limit_s
+
     def order(self, ports: Ports, log: Path) -> Order:
         folder = Path(tempfile.mkdtemp(prefix="bench-triton-"))
-        tritonserver.write_repository(folder / "models", self.model, self.settings, "onnxruntime")
+        repositories.place(self.repository, folder / "models")
         folder.chmod(0o755)  # the container's user may be another
         return Order(
-            argv=run_arguments(self.image, self.name, folder / "models", self.model, self.settings, ports),
+            argv=self.run_arguments(folder / "models", ports),
             log=str(log),
             folders=[str(folder)],
             # the process that is guarded is only Docker's client
             cleanup=[["docker", "rm", "--force", self.name]],
         )
 
+    def run_arguments(self, made: Path, ports: Ports) -> list[str]:
+        """The whole `docker run`; `made` is the repository that bench has made, if it has."""
+        mine = [] if self.repository.own else [f"{made}:{INSIDE}:ro"]
+        return [
+            "docker",
+            "run",
+            "--rm",
+            f"--name={self.name}",
+            *(["--gpus=all"] if self.gpu else []),
+            "--shm-size=1g",
+            *(f"--publish={HOST}:{outer}:{inner}" for outer, inner in zip(ports, _PORTS, strict=True)),
+            *(f"--volume={volume}" for volume in (*mine, *self.repository.volumes)),
+            self.image,
+            "tritonserver",
+            *tritonserver.arguments(INSIDE, "0.0.0.0", _PORTS, self.name, (*self.repository.arguments, *self.args)),
+        ]
+
     def ready(self, ports: Ports, said: str) -> bool:
-        return tritonserver.ready(ports, self.name, self.model.name)
+        return tritonserver.ready(ports, self.name, self.repository.model)
 
     def words(self, ports: Ports) -> dict[str, str]:
         return tritonserver.words(ports)
 
     def root(self, pid: int) -> int:
         return int(_docker(["inspect", "--format", "{{.State.Pid}}", self.name], f"container {self.name} is gone"))
-
-
-def run_arguments(image: str, name: str, repository: Path, model: BuiltModel, settings: Settings, ports: Ports) -> list[str]:
-    """The whole `docker run`: the model's file is mounted over the empty one in the repository."""
-    published = [f"--publish={HOST}:{outer}:{inner}" for outer, inner in zip(ports, _INSIDE, strict=True)]
-    return [
-        "docker",
-        "run",
-        "--rm",
-        f"--name={name}",
-        *(["--gpus=all"] if settings.gpu else []),
-        "--shm-size=1g",
-        *published,
-        f"--volume={repository}:{_REPOSITORY}:ro",
-        f"--volume={model.onnx}:{_REPOSITORY}/{model.name}/1/model.onnx:ro",
-        image,
-        "tritonserver",
-        *tritonserver.arguments(_REPOSITORY, "0.0.0.0", _INSIDE, name, settings),
-    ]
 
 
 def _image_id(image: str) -> str:

@@ -12,18 +12,21 @@ from pathlib import Path
 from bench.errors import RunError, UsageError
 from bench.recipes.catalog import BuiltModel
 from bench.runtime.session import default_threads, session_options_facts
+from bench.servers import generating
 from bench.servers.backend_env import onnxruntime_distribution
-from bench.servers.base import ServerFacts
+from bench.servers.base import Served, ServerFacts
 from bench.servers.driver import gpu_count
-from bench.servers.launch import HOST, Plan, Ports, ask
+from bench.servers.generating import Scheduling
+from bench.servers.launch import HOST, READY_LIMIT_S, Plan, Ports, ask
 from bench.servers.process import Order
 from bench.words import Word
 
-OPTIONS: dict[str, tuple[str, ...] | str] = {
+OPTIONS: dict[str, tuple[str, ...] | str] = generating.OPTIONS | {
     "workers": "count",  # processes, each with a session of its own
     "threads": "count",  # of ONNX Runtime, in each worker
     "concurrency": "count",  # requests that a worker takes at a time (gunicorn's --threads)
     "encoding": ("json", "base64"),
+    "precision": "of the model",
     "port": "count",
 }
 KEEP_ALIVE_S = 75
@@ -32,19 +35,27 @@ _MODULE = "bench.runtime.flask_app"
 _READY = "ready to serve"  # a worker writes it once its session is made; see `bench.runtime.flask_app`
 
 
-def check(word: Word) -> None:
-    """UsageError where a version is asked for: there is but the one that is installed."""
+def check(word: Word, model_context: int | None = None) -> None:
+    """UsageError where a version is asked for (there is but the one that is installed), or what does not go with the model."""
     if word.version:
         installed = importlib.metadata.version("flask")
         raise UsageError(
             f"target {word}: flask has no versions to choose from; it runs with Flask {installed} as installed here"
         )
+    generating.check(word, model_context, tuple(generating.OPTIONS))
+    if model_context and word.options.get("encoding") == "base64":
+        raise UsageError(f"target {word}: option encoding: for models that answer with tensors; this one generates tokens")
 
 
-def plan(word: Word, model: BuiltModel, say: Callable[[str], None]) -> Plan:
+def check_own(word: Word) -> None:
+    """UsageError: there is no such repository for Flask."""
+    raise UsageError(f"target {word}: flask serves what bench builds; --model-repository goes with triton")
+
+
+def plan(word: Word, served: Served, say: Callable[[str], None]) -> Plan:
     """How to start what `word` asks for."""
-    options = word.options
-    workers = int(options.get("workers", min(default_threads(), _MOST_WORKERS)))
+    if not isinstance(served, BuiltModel):
+        raise UsageError(f"target {word}: flask serves what bench builds")
     name, version = onnxruntime_distribution()
     gpu = gpu_count() > 0
     if gpu and name == "onnxruntime":
@@ -52,20 +63,31 @@ def plan(word: Word, model: BuiltModel, say: Callable[[str], None]) -> Plan:
             "an NVIDIA driver answers, but ONNX Runtime is installed for the CPU: install inference-bench[cuda] for a fair "
             "comparison, or set CUDA_VISIBLE_DEVICES to nothing to keep both sides on the CPU"
         )
+    options, cores = word.options, default_threads()
+    scheduling = generating.read(word, "off", served.max_batch, served.context, gpu) if served.context else None
+    workers = int(options.get("workers", 1 if scheduling else min(cores, _MOST_WORKERS)))
     return Gunicorn(
-        model,
-        workers,
-        int(options.get("threads", default_session_threads(workers, default_threads()))),
-        int(options.get("concurrency", 4)),
-        options.get("encoding", "json"),
-        gpu,
-        version,
-        secrets.token_hex(6),
+        model=served,
+        workers=workers,
+        threads=int(
+            options.get("threads", max(1, cores // workers) if scheduling else default_session_threads(workers, cores))
+        ),
+        concurrency=int(options.get("concurrency", default_concurrency(scheduling))),
+        encoding=options.get("encoding", "json"),
+        gpu=gpu,
+        onnxruntime=version,
+        server_id=secrets.token_hex(6),
+        scheduling=scheduling,
     )
 
 
-def default_session_threads(workers: int, cores: int) -> int:
-    """ONNX Runtime's threads in each worker: twice the cores in all.
+def default_concurrency(scheduling: Scheduling | None) -> int:
+    """Requests that a worker takes at a time: of a model that joins them, no fewer than it may join."""
+    return max(4, scheduling.slots) if scheduling and scheduling.batching != "off" else 4
+
+
+def default_session_threads(workers: int, cores: int, generating: bool = False) -> int:
+    """ONNX Runtime's threads in each worker: twice the cores in all, but just the cores for a model that generates.
 
     What is kindest to Flask, measured with ResNet-50 and JSON on 2 cores under 4 users (requests/s, P99): 1 worker of 2 threads
     20, 300 to 340 ms; 2 workers of 1 thread 23, 220 to 300 ms; 2 workers of 2 threads 22, 270 to 320 ms. But connections stay
@@ -73,7 +95,7 @@ def default_session_threads(workers: int, cores: int) -> int:
     12/s looked like that). With 1 user 2 threads take 66 ms and 1 thread 88 ms.
     `bench demo 'flask?workers=1,threads=2' 'flask?workers=2,threads=1'` shows the like on another machine.
     """
-    return max(1, 2 * cores // workers)
+    return max(1, (cores if generating else 2 * cores) // workers)
 
 
 @dataclass(frozen=True)
@@ -88,7 +110,9 @@ class Gunicorn:
     gpu: bool
     onnxruntime: str
     server_id: str
+    scheduling: Scheduling | None = None  # of a model that generates
     port_count: int = 1
+    ready_limit_s: float = READY_LIMIT_S
 
     @property
     def facts(self) -> ServerFacts:
@@ -105,6 +129,7 @@ class Gunicorn:
                 "encoding": self.encoding,
                 "keep_alive_s": KEEP_ALIVE_S,
             }
+            | (self.scheduling.facts() if self.scheduling else {})
             | session_options_facts(self.threads),
         )
 
@@ -123,7 +148,7 @@ class Gunicorn:
         )
 
     def _configuration(self) -> dict[str, str]:
-        return {
+        own = {
             "BENCH_MODEL_FILE": str(self.model.onnx),
             "BENCH_MODEL_NAME": self.model.name,
             "BENCH_MODEL_VERSION": "1",
@@ -131,6 +156,14 @@ class Gunicorn:
             "BENCH_PROVIDER": "cuda" if self.gpu else "cpu",
             "BENCH_ENCODING": self.encoding,
             "BENCH_SERVER_ID": self.server_id,
+        }
+        if self.scheduling is None:
+            return own
+        return own | {
+            "BENCH_BATCHING": self.scheduling.batching,
+            "BENCH_SLOTS": str(self.scheduling.slots),
+            "BENCH_CONTEXT": str(self.scheduling.context),
+            "BENCH_PREFILL_CHUNK": str(self.scheduling.prefill_chunk),
         }
 
     def ready(self, ports: Ports, said: str) -> bool:

@@ -16,7 +16,7 @@ from bench.servers.process import Guarded, Order, describe_exit, said, tail
 from bench.words import Word
 
 HOST = "127.0.0.1"
-READY_LIMIT_S = 180.0
+READY_LIMIT_S = 180.0  # for what bench built itself
 _POLL_S = 0.05
 _TRIES = 3  # with other free ports, when one was taken between choosing and binding
 _TAKEN = "in use"  # so end Triton's, gunicorn's and Docker's messages on a port that is taken
@@ -32,6 +32,9 @@ class Plan(Protocol):
 
     @property
     def port_count(self) -> int: ...
+
+    @property
+    def ready_limit_s(self) -> float: ...
 
     def order(self, ports: Ports, log: Path) -> Order:
         """What the guardian is to start; makes the folders that the order names."""
@@ -113,14 +116,14 @@ def choose_ports(word: Word, count: int) -> Ports:
 
 def _wait_ready(process: Guarded, plan: Plan, ports: Ports, log: Path, begin: int) -> str:
     """Wait until the server is ready; else what went wrong."""
-    deadline = time.monotonic() + READY_LIMIT_S
+    deadline = time.monotonic() + plan.ready_limit_s
     while time.monotonic() < deadline:
         status = process.exited(_POLL_S)
         if status is not None:
             return f"did not start: it {describe_exit(status)}"
         if plan.ready(ports, said(log, begin)):
             return ""
-    return f"was not ready after {READY_LIMIT_S:g} s"
+    return f"was not ready after {plan.ready_limit_s:g} s"
 
 
 def ask(port: int, path: str) -> tuple[int, Any]:

@@ -7,33 +7,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.recipes.catalog import BuiltModel
-from bench.runtime.session import session_options_facts
-from bench.servers import backend_env, installs, tritonserver
+from bench.servers import backend_env, installs, repositories, tritonserver
 from bench.servers.base import ServerFacts
 from bench.servers.launch import HOST, Ports
 from bench.servers.process import Order
 from bench.servers.releases import Release
-from bench.servers.tritonserver import Settings
+from bench.servers.repositories import Repository
 
 
-def prepare(release: Release, model: BuiltModel, settings: Settings, say: Callable[[str], None]) -> "Wheel":
+def prepare(release: Release, repository: Repository, args: tuple[str, ...], say: Callable[[str], None]) -> "Wheel":
     """Install what is missing; RunError names what the machine lacks."""
     backend_env.check_machine()
-    return Wheel(
-        installs.install(release, say),
-        backend_env.backend_environment(say),
-        model,
-        settings,
-        f"bench{secrets.token_hex(6)}",
-        ServerFacts(
-            kind="triton",
-            version=release.triton,
-            source=f"nvidia-pytriton {release.wheel} (NGC {release.ngc})",
-            backend=f"python, onnxruntime {backend_env.onnxruntime_distribution()[1]}",
-            options=settings.facts() | session_options_facts(settings.threads),
-        ),
+    facts = ServerFacts(
+        kind="triton",
+        version=release.triton,
+        source=f"nvidia-pytriton {release.wheel} (NGC {release.ngc})",
+        backend=repository.backend,
+        options=tritonserver.options(repository.facts, args),
     )
+    program, environment = installs.install(release, say), backend_env.backend_environment(say)
+    return Wheel(program, environment, repository, args, f"bench{secrets.token_hex(6)}", facts)
 
 
 @dataclass(frozen=True)
@@ -42,24 +35,29 @@ class Wheel:
 
     installed: Path
     environment: Path
-    model: BuiltModel
-    settings: Settings
+    repository: Repository
+    args: tuple[str, ...]  # the user's, for tritonserver
     token: str  # tells this server from others: its id, and the beginning of its shared-memory names
     facts: ServerFacts
     port_count: int = 3
 
+    @property
+    def ready_limit_s(self) -> float:
+        return self.repository.ready_limit_s
+
     def order(self, ports: Ports, log: Path) -> Order:
         folder = Path(tempfile.mkdtemp(prefix="bench-triton-"))
-        tritonserver.write_repository(folder / "models", self.model, self.settings, "python")
+        models = repositories.place(self.repository, folder / "models")
         if own := backend_env.own_libpython():
             (folder / "lib").mkdir()
             (folder / "lib" / own.name).symlink_to(own)
+        more = (*self.repository.arguments, *self.args)
         return Order(
             argv=[
                 str(installs.program(self.installed)),
                 f"--backend-directory={installs.backends(self.installed)}",
                 f"--backend-config=python,shm-region-prefix-name={self.token}",
-                *tritonserver.arguments(str(folder / "models"), HOST, ports, self.token, self.settings),
+                *tritonserver.arguments(str(models), HOST, ports, self.token, more),
             ],
             log=str(log),
             env=environment(os.environ, self.environment, folder / "lib"),
@@ -69,7 +67,7 @@ class Wheel:
         )
 
     def ready(self, ports: Ports, said: str) -> bool:
-        return tritonserver.ready(ports, self.token, self.model.name)
+        return tritonserver.ready(ports, self.token, self.repository.model)
 
     def words(self, ports: Ports) -> dict[str, str]:
         return tritonserver.words(ports)

@@ -11,8 +11,9 @@ import pytest
 from bench import servers
 from bench.commands import serve
 from bench.errors import RunError, UsageError
+from bench.recipes import build
 from bench.recipes.catalog import BuiltModel
-from bench.servers.base import ServerFacts
+from bench.servers.base import OwnModel, Served, ServerFacts
 from bench.words import Word
 
 
@@ -46,12 +47,13 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
     seen: dict[str, Any] = {"ending": interrupt}
 
-    def build(name: str, precision: str, preset: str, say: object) -> BuiltModel:
-        seen["model"] = (name, precision, preset)
-        return BuiltModel(name, precision, preset, tmp_path, tmp_path, "", 1, (), (), 1)
+    def made(name: str, precision: str, preset: str, weights: str, say: object) -> BuiltModel:
+        seen["model"] = (name, precision, preset, weights)
+        return BuiltModel(name, precision or "fp32", preset, tmp_path, tmp_path, "", 1, (), (), 1)
 
     @contextmanager
-    def start(word: Word, model: BuiltModel, log: Path, say: object) -> Iterator[Scripted]:
+    def start(word: Word, served: Served, log: Path, say: object) -> Iterator[Scripted]:
+        seen["served"] = served
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
         seen["word"], seen["log"] = str(word), log
@@ -59,7 +61,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         yield seen["server"]
         seen["server"].stop()
 
-    monkeypatch.setattr(serve, "build", build)
+    monkeypatch.setattr(build, "build", made)
     monkeypatch.setattr(servers, "start", start)
     return seen
 
@@ -102,22 +104,60 @@ def test_two_ports_are_refused(started: dict[str, Any]) -> None:
         bench_serve("triton?port=9000", "--port", "8000")
 
 
+def test_two_precisions_are_refused(started: dict[str, Any]) -> None:
+    """As two ports are."""
+    with pytest.raises(UsageError, match=r"--precision fp32: target triton.* names another precision"):
+        bench_serve("triton?precision=fp16", "--precision", "fp32")
+
+
 @pytest.mark.parametrize(
     ("args", "model"),
     [
-        ((), ("resnet50", "fp32", "full")),
-        (("--preset", "tiny"), ("resnet50", "fp32", "tiny")),
-        (("--model", "bert", "--precision", "int8"), ("bert", "int8", "full")),
-        (("--workload", "resnet50"), ("resnet50", "fp32", "full")),
-        (("--workload", "resnet50", "--preset", "tiny"), ("resnet50", "fp32", "tiny")),
+        ((), ("resnet50", "", "full", "")),
+        (("--preset", "tiny"), ("resnet50", "", "tiny", "")),
+        (("--model", "bert-base", "--precision", "int8"), ("bert-base", "int8", "full", "")),
+        (("--model", "bert-base", "--weights", "org/name"), ("bert-base", "", "full", "org/name")),
+        (("--workload", "resnet50"), ("resnet50", "fp32", "full", "")),
+        (("--workload", "resnet50", "--preset", "tiny"), ("resnet50", "fp32", "tiny", "")),
     ],
 )
 def test_the_model_is_named_or_the_workload_s(
-    args: tuple[str, ...], model: tuple[str, str, str], started: dict[str, Any]
+    args: tuple[str, ...], model: tuple[str, str, str, str], started: dict[str, Any]
 ) -> None:
-    """What a run of that workload would be served by."""
+    """What a run of that workload would be served by; without a precision it is the model's default."""
     bench_serve("flask", *args)
     assert started["model"] == model
+
+
+def test_a_repository_of_the_user_s_is_served_by_a_model_s_name(started: dict[str, Any]) -> None:
+    """Nothing is built."""
+    models = Path(__file__).parents[1] / "models"
+    _, _, said = bench_serve("triton", "--model-repository", str(models), "--model", "own")
+    assert started["served"] == OwnModel("own", models)
+    assert said[0].startswith("serving own with ")
+    assert "model" not in started
+
+
+def test_a_repository_of_the_user_s_needs_a_model_s_name(started: dict[str, Any]) -> None:
+    """The default is a model of bench's."""
+    with pytest.raises(UsageError, match="--model-repository: --model NAME says which of its models to serve"):
+        bench_serve("triton", "--model-repository", ".")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("triton?batching=continuous",), "option batching=continuous: for models that generate tokens"),
+        (("triton?precision=fp8",), "unknown precision 'fp8'"),
+    ],
+)
+def test_what_a_model_cannot_be_is_refused_before_it_is_built(
+    args: tuple[str, ...], message: str, started: dict[str, Any]
+) -> None:
+    """Minutes of building would be wasted."""
+    with pytest.raises(UsageError, match=message):
+        bench_serve(*args)
+    assert "model" not in started
 
 
 def test_a_model_and_a_workload_are_refused(started: dict[str, Any]) -> None:

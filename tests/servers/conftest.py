@@ -1,16 +1,21 @@
-"""A tiny model to serve, and ways to see what a server leaves behind."""
+"""A tiny model to serve, and ways to see what a server says and leaves behind."""
 
+import http.client
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench import words
 from bench.recipes.build import build
 from bench.recipes.catalog import BuiltModel
+from bench.servers.base import Server
 
 LIMIT_S = 20.0  # a wait this long means that it will never come
 
@@ -19,6 +24,21 @@ LIMIT_S = 20.0  # a wait this long means that it will never come
 def tiny() -> BuiltModel:
     """ResNet-50's operators in 0.5 MB, in the user's own cache: the Tritons that the tests start lie there too."""
     return build("resnet50", preset="tiny")
+
+
+@pytest.fixture
+def ask() -> Callable[..., str]:
+    """Asks a server's HTTP address, with a document as JSON, and returns what it answers."""
+
+    def exchange(server: Server, method: str, path: str, document: Any = None) -> str:
+        connection = http.client.HTTPConnection(*words.parse(server.words["http"]).address(0), timeout=30)
+        try:
+            connection.request(method, path, None if document is None else json.dumps(document))
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    return exchange
 
 
 @pytest.fixture

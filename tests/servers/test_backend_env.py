@@ -121,8 +121,12 @@ def test_the_environment_has_numpy_1_and_benchs_own_onnx_runtime_and_is_made_onc
     version, beside = backend_env.onnxruntime_distribution()[1], backend_env.importlib.metadata.version("flatbuffers")
     assert subprocess.check_output([python, "-I", "-c", script], text=True).split() == ["1.26.4", version, beside]
 
+    (quiet,) = folder.glob("lib/python3.*/site-packages/no_bytecode.pth")
+    quiet.unlink()  # of an environment that stands already
     assert backend_env.backend_environment(said.append) == folder
     assert len(said) == 1
+    shown = subprocess.check_output([python, "-I", "-c", "import sys; print(sys.dont_write_bytecode)"], text=True)
+    assert shown.strip() == "True"  # a model's folder may be the user's: no __pycache__ is left there
 
     for link in folder.glob("bin/python*"):
         link.unlink()

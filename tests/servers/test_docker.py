@@ -1,5 +1,6 @@
 """Triton in a container: pure, and under a scripted `docker`; no engine runs here."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 from bench import servers, words
 from bench.errors import RunError, UsageError
 from bench.recipes.catalog import BuiltModel
-from bench.servers import docker, tritonserver
-from bench.servers.tritonserver import Settings
+from bench.servers import docker, repositories, triton
+from bench.servers.base import HubModel, OwnModel, ServerFacts
+from bench.servers.docker import Container
+from bench.servers.triton_options import Settings
 from bench.tensors import TensorSpec
 
 SPEC = TensorSpec("input", "FP32", (-1, 4))
@@ -43,10 +46,12 @@ if verb == "run":
 
 @pytest.fixture
 def model(tmp_path: Path) -> BuiltModel:
-    """A model's file."""
-    onnx = tmp_path / "model.onnx"
-    onnx.touch()
-    return BuiltModel("m", "fp32", "full", tmp_path, onnx, "0" * 64, 1, (SPEC,), (SPEC,), 8)
+    """A model's files."""
+    version = tmp_path / "m" / "1"
+    version.mkdir(parents=True)
+    for name in ("model.onnx", "weights.bin"):
+        (version / name).touch()
+    return BuiltModel("m", "fp32", "full", version.parent, version / "model.onnx", "0" * 64, 1, (SPEC,), (SPEC,), 8)
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "docker").chmod(0o755)
     (folder / "answers").write_text("{}")
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(tritonserver, "gpu_count", lambda: 0)
+    monkeypatch.setattr(triton, "gpu_count", lambda: 0)
     return folder
 
 
@@ -73,6 +78,7 @@ def verbs(engine: Path) -> list[str]:
         ("triton@24.05?via=docker", "nvcr.io/nvidia/tritonserver:24.05-py3"),
         ("triton@2.46.0?via=docker", "nvcr.io/nvidia/tritonserver:24.05-py3"),
         ("triton@25.11?via=docker", "nvcr.io/nvidia/tritonserver:25.11-py3"),
+        ("triton@24.05?via=docker,engine=vllm", "nvcr.io/nvidia/tritonserver:24.05-vllm-python-py3"),
         ("triton?via=docker,image=registry.local:5000/triton:7", "registry.local:5000/triton:7"),
     ],
 )
@@ -88,10 +94,15 @@ def test_a_version_that_names_no_image_is_a_usage_error(word: str) -> None:
         servers.check(words.parse(word))
 
 
+def container(model: BuiltModel, gpu: bool, *args: str) -> Container:
+    settings = Settings("dynamic", 1, 2, 8, 0, gpu=gpu)
+    return Container("image:1", repositories.for_container(model, settings), gpu, args, "bench-x", ServerFacts("", "", "", ""))
+
+
 def test_the_whole_docker_run(model: BuiltModel) -> None:
-    """Ports on the loopback only, the GPUs, the repository and the model read-only, the user's arguments last."""
-    settings = Settings("dynamic", 1, 2, 8, 0, gpu=True, args=("--log-verbose=1",))
-    assert docker.run_arguments("image:1", "bench-x", Path("/private/models"), model, settings, (9000, 9001, 9002)) == [
+    """Ports on the loopback only, the GPUs, the repository and the model's files read-only, the user's arguments last."""
+    plan = container(model, True, "--log-verbose=1")
+    assert plan.run_arguments(Path("/private/models"), (9000, 9001, 9002)) == [
         "docker",
         "run",
         "--rm",
@@ -103,6 +114,7 @@ def test_the_whole_docker_run(model: BuiltModel) -> None:
         "--publish=127.0.0.1:9002:8002",
         "--volume=/private/models:/models:ro",
         f"--volume={model.onnx}:/models/m/1/model.onnx:ro",
+        f"--volume={model.onnx.with_name('weights.bin')}:/models/m/1/weights.bin:ro",
         "image:1",
         "tritonserver",
         "--model-repository=/models",
@@ -116,8 +128,7 @@ def test_the_whole_docker_run(model: BuiltModel) -> None:
         "--exit-timeout-secs=5",
         "--log-verbose=1",
     ]
-    without = docker.run_arguments("image:1", "bench-x", Path("/p"), model, Settings("off", 1, 2, 8, 0, False), (1, 2, 3))
-    assert not [argument for argument in without if "gpu" in argument]
+    assert not [argument for argument in container(model, False).run_arguments(Path("/p"), (1, 2, 3)) if "gpu" in argument]
 
 
 def test_a_container_serves_and_is_removed_afterwards(model: BuiltModel, engine: Path, tmp_path: Path) -> None:
@@ -164,3 +175,41 @@ def test_without_a_docker_command_the_other_way_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RunError, match=r"there is no docker command\); via=wheel needs no Docker"):
         servers.start(words.parse("triton?via=docker"), model, tmp_path / "log")
+
+
+def run_call(engine: Path) -> list[str]:
+    """The arguments of the one `docker run`."""
+    (call,) = [call for call in map(json.loads, (engine / "calls").read_text().splitlines()) if call[0] == "run"]
+    assert isinstance(call, list)
+    return call
+
+
+def test_a_repository_of_the_users_is_mounted_in_place_of_one_of_benchs(engine: Path, tmp_path: Path) -> None:
+    """Read-only, and one of its models is loaded."""
+    theirs = tmp_path / "theirs"
+    (theirs / "own").mkdir(parents=True)
+    with servers.start(words.parse("triton?via=docker"), OwnModel("own", theirs), tmp_path / "log") as server:
+        assert server.facts.options == {"device": "CPU", "repository": str(theirs)}
+    call = run_call(engine)
+    assert [argument for argument in call if argument.startswith("--volume")] == [f"--volume={theirs}:/models:ro"]
+    assert {"--model-control-mode=explicit", "--load-model=own"} < {*call}
+
+
+def test_vllm_runs_in_its_own_image_with_the_gpu(engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that bench has made for it, and a place for what it fetches."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(triton, "gpu_count", lambda: 1)
+    word = words.parse("triton@24.07?engine=vllm,via=docker,args=--log-verbose=1")
+    with servers.start(word, HubModel("m", "org/name"), tmp_path / "log") as server:
+        assert (server.facts.version, server.facts.backend) == ("24.07", "vllm")
+        assert server.facts.options["model"] == "org/name"
+    call = run_call(engine)
+    assert {"--gpus=all", "nvcr.io/nvidia/tritonserver:24.07-vllm-python-py3", "--log-verbose=1"} < {*call}
+    assert f"--volume={tmp_path}/cache/huggingface:/root/.cache/huggingface" in call
+
+
+def test_vllm_without_a_gpu_is_an_error_before_anything_is_pulled(engine: Path, tmp_path: Path) -> None:
+    """An image of many GB, for nothing."""
+    with pytest.raises(RunError, match="vLLM needs an NVIDIA GPU, and no driver answers here"):
+        servers.start(words.parse("triton?engine=vllm,via=docker"), HubModel("m", "org/name"), tmp_path / "log")
+    assert not (engine / "calls").exists()

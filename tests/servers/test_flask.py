@@ -1,5 +1,8 @@
 """How the Flask baseline is started: pure."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from bench.errors import RunError, UsageError
 from bench.recipes.catalog import BuiltModel
 from bench.runtime import flask_app
 from bench.servers import flask
+from bench.servers.base import OwnModel
 
 
 @given(workers=st.integers(1, 64), cores=st.integers(1, 256))
@@ -61,3 +65,60 @@ def test_a_gpu_without_onnx_runtime_for_it_is_an_error(tiny: BuiltModel, monkeyp
     monkeypatch.setattr(flask, "onnxruntime_distribution", lambda: ("onnxruntime", "1.32.0"))
     with pytest.raises(RunError, match=r"inference-bench\[cuda\]"):
         flask.plan(words.parse("flask"), tiny, print)
+
+
+def test_a_model_that_generates_has_one_worker_and_one_request_at_a_time(tiny: BuiltModel) -> None:
+    """As such services are usually written; its facts and its app are told the same."""
+    plan = flask.plan(words.parse("flask"), replace(tiny, context=2048), print)
+    assert isinstance(plan, flask.Gunicorn)
+    assert (plan.workers, plan.facts.options["batching"], plan.facts.options["context"]) == (1, "off", 1024)
+    assert plan._configuration().items() > {
+        "BENCH_BATCHING": "off", "BENCH_SLOTS": str(tiny.max_batch), "BENCH_CONTEXT": "1024", "BENCH_PREFILL_CHUNK": "16",
+    }.items()  # fmt: skip
+
+
+def test_the_options_of_a_model_that_generates_reach_its_app(tiny: BuiltModel) -> None:
+    """And as many requests reach it as it may join."""
+    word = words.parse("flask?batching=continuous,max_batch=16,context=512,prefill_chunk=0,workers=2")
+    plan = flask.plan(word, replace(tiny, context=2048), print)
+    assert isinstance(plan, flask.Gunicorn)
+    assert (plan.workers, plan.concurrency) == (2, 16)
+    assert plan._configuration().items() > {
+        "BENCH_BATCHING": "continuous", "BENCH_SLOTS": "16", "BENCH_CONTEXT": "512", "BENCH_PREFILL_CHUNK": "0",
+    }.items()  # fmt: skip
+
+
+def test_a_model_that_does_not_generate_is_told_nothing_of_it(tiny: BuiltModel) -> None:
+    """Its record says nothing of what it has not."""
+    plan = flask.plan(words.parse("flask"), tiny, print)
+    assert isinstance(plan, flask.Gunicorn)
+    assert "BENCH_BATCHING" not in plan._configuration()
+    assert "context" not in plan.facts.options
+
+
+@pytest.mark.parametrize(
+    ("word", "context", "message"),
+    [
+        ("flask?batching=dynamic", 0, "option batching: for models that generate tokens, which this one does not"),
+        ("flask?max_batch=2", 0, "option max_batch: for models that generate tokens"),
+        ("flask?context=4096", 2048, "option context: expected at most the model's 2048 tokens, got 4096"),
+        ("flask?encoding=base64", 2048, "option encoding: for models that answer with tensors; this one generates tokens"),
+        (
+            "flask?prefill_chunk=many",
+            None,
+            "option prefill_chunk: expected a number of tokens, or 0 for whole prompts, got 'many'",
+        ),
+    ],
+)
+def test_an_option_that_does_not_go_with_the_model_is_a_usage_error(word: str, context: int | None, message: str) -> None:
+    """It would be ignored."""
+    with pytest.raises(UsageError, match=message):
+        servers.check(words.parse(word), context)
+
+
+def test_flask_serves_no_model_repository() -> None:
+    """Triton does."""
+    with pytest.raises(UsageError, match="flask serves what bench builds; --model-repository goes with triton"):
+        servers.check_own(words.parse("flask"))
+    with pytest.raises(UsageError, match="flask serves what bench builds"):
+        flask.plan(words.parse("flask"), OwnModel("own", Path("/theirs")), print)

@@ -27,6 +27,7 @@ class Scripted:
     script: str
     facts: ServerFacts = FACTS
     port_count: int = 2
+    ready_limit_s: float = 20.0
 
     def order(self, ports: Ports, log: Path) -> Order:
         return Order([sys.executable, "-c", self.script.replace("PORT", str(ports[0]))], str(log), cwd=str(log.parent))
@@ -75,14 +76,11 @@ def test_a_server_that_dies_while_starting_says_why(tmp_path: Path) -> None:
     assert str(caught.value) == (f"scripted did not start: it ended with exit status 1; its log ({log}) says:\n  no such model")
 
 
-def test_a_server_that_never_gets_ready_is_given_up_and_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alive: Callable[[int], bool]
-) -> None:
+def test_a_server_that_never_gets_ready_is_given_up_and_ended(tmp_path: Path, alive: Callable[[int], bool]) -> None:
     """bench does not wait for ever, and what it gave up on does not run on."""
-    monkeypatch.setattr(launch, "READY_LIMIT_S", 0.5)
     script = "import os, time; print(os.getpid(), flush=True); time.sleep(1000)"
     with pytest.raises(RunError, match=r"scripted was not ready after 0\.5 s; its log"):
-        launch.launch(WORD, Scripted(script), tmp_path / "log").__enter__()
+        launch.launch(WORD, Scripted(script, ready_limit_s=0.5), tmp_path / "log").__enter__()
     assert not alive(int((tmp_path / "log").read_text()))
 
 
