@@ -18,7 +18,7 @@ class Plan:
     target: Word
     folder: Path
     onnx: Path | None = None  # the model's file, for targets in process
-    reference: Path | None = None  # the reference answers, .npz
+    reference: Path | None = None  # the reference answers, a file of bench.answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,6 @@
 """The engine: one native thread, one epoll over all connections, one timerfd as the pacer."""
 
-import errno
 import os
-import select
-import socket
 import threading
 import time
 from collections import deque
@@ -12,37 +9,22 @@ from itertools import count
 
 from bench import arrivals
 from bench.arrivals import Closed
+from bench.load import streams
+from bench.load.connections import NONE, OUT, Connections, Seat
+from bench.load.cpu import CpuShare
 from bench.load.pacer import Timer
 from bench.load.phases import NEVER, Phases
 from bench.load.recorder import Recorder
 from bench.record import CLOSED, CONNECT, PROTOCOL, TIMEOUT
-from bench.targets.base import WireRequest, WireTarget, request_id
+from bench.targets.base import Verdict, WireRequest, WireTarget, request_id
 from bench.units import format_exact_duration
-from bench.wire.http1 import ProtocolError, Reply, ReplyReader
+from bench.wire.http1 import ProtocolError, Reply
 from bench.workload import Workload
 
 SWEEP_NS = 50_000_000  # how often deadlines are looked at and rows handed over
 BACKOFF_NS = 100_000_000  # how long a closed-loop user waits after its connection was refused
 GRACE_NS = 2 * 10**9  # how long an interrupted run waits for what is under way
 _PIECE = 16384  # larger reads cost an mmap each
-_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
-_NONE = -1
-
-
-class _Seat:
-    """One user's connection and the request it carries; `intended` is _NONE where it carries none."""
-
-    __slots__ = ("connected", "deadline", "fd", "id", "intended", "number", "payload", "reader", "rest", "socket", "start")
-
-    def __init__(self) -> None:
-        self.socket: socket.socket | None = None
-        self.fd = -1
-        self.connected = False
-        self.reader = ReplyReader()
-        self.number = self.payload = self.deadline = 0
-        self.intended = self.start = _NONE
-        self.id = b""
-        self.rest: list[memoryview] = []  # what the socket has not yet taken of a request
 
 
 class Engine:
@@ -51,29 +33,24 @@ class Engine:
     def __init__(self, target: WireTarget, requests: list[WireRequest], workload: Workload, recorder: Recorder) -> None:
         self._target, self._requests, self._workload, self._recorder = target, requests, workload, recorder
         self._closed_loop = isinstance(workload.load, Closed)
-        found = socket.getaddrinfo(*target.address, type=socket.SOCK_STREAM)[0]
-        self._family, self._address = found[0], found[4]
+        self._streams = hasattr(target, "streamed")
+        self._keeps = getattr(target, "keeps_connections", True)  # False: whatever a reply's head says
+        self._connections = Connections(target.address, workload.timeout_ns)
         self._numbers = count()
         self._orders: deque[str] = deque()
         self._wanted = 0
-        self._seats: dict[int, _Seat] = {}  # by file descriptor: those with a connection
-        self._idle: list[_Seat] = []  # connected, waiting for something to send
-        self._refused: list[tuple[_Seat, str]] = []  # connections that failed at once
-        self._resting: deque[tuple[int, _Seat]] = deque()  # (not before, seat): refused, waiting for another try
+        self._idle: list[Seat] = []  # connected, waiting for something to send
         self._due: deque[int] = deque()  # intended sends that found no seat free
         self._schedule: Iterator[int] = iter(())
         self._next = NEVER  # the schedule's next intended send
         self._swept = self._stop_ns = 0
-        self._mark: tuple[int, int] | None = None  # (time, this thread's CPU) when the window began
         self.phases: Phases | None = None
         self.sent = self.unsent = self.late = self.reconnects = 0
-        self.cpu_share = 0.0  # of one core, within the window
+        self.cpu = CpuShare()
         self.finished = False
         self.failure: BaseException | None = None
-        self._timer, self._epoll = Timer(), select.epoll()
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._timer.fd, _IN)
-        self._epoll.register(self._bell, _IN)
+        self._timer, self._bell = Timer(), os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._connections.watch(self._timer.fd, self._bell)
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
         self._thread.start()
 
@@ -84,7 +61,7 @@ class Engine:
 
     def ready(self) -> bool:
         """Whether every user's connection stands, or was refused and waits for the start."""
-        return len(self._idle) + len(self._resting) >= self._wanted
+        return len(self._idle) + len(self._connections.resting) >= self._wanted
 
     def begin(self, phases: Phases) -> None:
         """Start sending at `phases.start_ns`."""
@@ -107,7 +84,7 @@ class Engine:
 
     def _main(self) -> None:
         try:
-            poll, timer, bell, seats = self._epoll.poll, self._timer.fd, self._bell, self._seats
+            poll, timer, bell, seats = self._connections.epoll.poll, self._timer.fd, self._bell, self._connections.seats
             while not self._over():
                 for fd, events in poll(0.05):
                     if fd == timer:
@@ -117,7 +94,7 @@ class Engine:
                     elif fd in seats:
                         self._ready(seats[fd], events)
                 now = time.perf_counter_ns()
-                if now - self._swept >= SWEEP_NS or self._refused:
+                if now - self._swept >= SWEEP_NS or self._connections.refused:
                     self._sweep(now)
         except BaseException as error:
             self.failure = error
@@ -129,10 +106,10 @@ class Engine:
         while self._orders:
             match self._orders.popleft():
                 case "open" if self._closed_loop:
-                    self._connect(_Seat())
+                    self._connections.open(Seat())
                 case "open":
                     # connected when first needed: a connection that says nothing holds a thread of some servers (gunicorn's)
-                    self._resting.append((0, _Seat()))
+                    self._connections.resting.append((0, Seat()))
                 case "begin":
                     self._start()
                 case "stop":
@@ -164,17 +141,14 @@ class Engine:
             return bool(self._stop_ns)
         if now < self.phases.end_ns or (not self._closed_loop and self._next < self.phases.end_ns):
             return False
-        under_way = bool(self._due) or any(seat.intended != _NONE for seat in self._seats.values())
-        return not under_way or now >= (self._stop_ns or self.phases.end_ns + 2 * self._workload.timeout_ns)
+        under_way = bool(self._due) or self._connections.carrying()
+        return not under_way or now >= (self._stop_ns or self.phases.limit_ns(self._workload.timeout_ns, self._streams))
 
     def _finish(self) -> None:
         # a request that is given up has no end that could be recorded
-        self.unsent += len(self._due) + sum(seat.intended != _NONE for seat in self._seats.values())
+        self.unsent += len(self._due) + self._connections.carrying()
         self._recorder.hand_over()
-        for seat in self._seats.values():
-            assert seat.socket is not None
-            seat.socket.close()
-        self._epoll.close()
+        self._connections.close()
         self._timer.close()
         self.finished = True
 
@@ -199,16 +173,16 @@ class Engine:
     def _dispatch(self, intended: int) -> None:
         if self._idle:
             self._send(self._idle.pop(), intended)
-        elif self._resting:
-            seat = self._resting.popleft()[1]
+        elif self._connections.resting:
+            seat = self._connections.resting.popleft()[1]
             seat.intended = intended
-            self._connect(seat)
+            self._connections.open(seat)
         else:
             assert self.phases is not None
             self.late += intended >= self.phases.window_ns
             self._due.append(intended)
 
-    def _free(self, seat: _Seat, now: int) -> None:
+    def _free(self, seat: Seat, now: int) -> None:
         """This connection may carry the next request."""
         if self._due:
             self._send(seat, self._due.popleft())
@@ -217,7 +191,7 @@ class Engine:
         else:
             self._idle.append(seat)
 
-    def _send(self, seat: _Seat, intended: int) -> None:
+    def _send(self, seat: Seat, intended: int) -> None:
         number = next(self._numbers)
         payload = number % len(self._requests)
         head, id_at, body = self._requests[payload]
@@ -235,37 +209,26 @@ class Engine:
         self.sent += 1
         seat.deadline = start + self._workload.timeout_ns
         if taken < len(head) + len(body):
-            # the head is shared and will be overwritten, so what is left of it is copied
-            seat.rest = [memoryview(bytes(head[taken:])), memoryview(body)[max(0, taken - len(head)) :]]
-            self._epoll.modify(seat.fd, _IN | _OUT)
+            self._connections.keep(seat, head, body, taken)
 
-    def _flush(self, seat: _Seat) -> None:
-        assert seat.socket is not None
+    def _flush(self, seat: Seat) -> None:
         try:
-            taken = seat.socket.sendmsg(seat.rest)
-        except BlockingIOError:
-            return
+            self._connections.flush(seat)
         except OSError as error:
             self._lost(seat, CLOSED, f"the connection was closed: {error.strerror}", time.perf_counter_ns())
-            return
-        first, second = seat.rest
-        seat.rest = [first[taken:], second[max(0, taken - len(first)) :]]
-        if not any(map(len, seat.rest)):
-            seat.rest = []
-            self._epoll.modify(seat.fd, _IN)
 
     # ------------------------------------------------------------ receiving
 
-    def _ready(self, seat: _Seat, events: int) -> None:
+    def _ready(self, seat: Seat, events: int) -> None:
         if not seat.connected:
             self._connected(seat)
             return
-        if events & _OUT and seat.rest:
+        if events & OUT and seat.rest:
             self._flush(seat)
-        if events & ~_OUT and seat.connected:
+        if events & ~OUT and seat.connected:
             self._receive(seat)
 
-    def _receive(self, seat: _Seat) -> None:
+    def _receive(self, seat: Seat) -> None:
         assert seat.socket is not None
         try:
             piece = seat.socket.recv(_PIECE)
@@ -278,108 +241,85 @@ class Engine:
         try:
             reply = seat.reader.feed(piece) if piece else seat.reader.end()
         except ProtocolError as error:
+            if self._streams:
+                streams.mark(seat, seat.reader.body_bytes, now, self._workload.timeout_ns)
             self._lost(seat, PROTOCOL if piece else CLOSED, str(error), now)
             return
+        if self._streams:
+            there = seat.reader.body_bytes if reply is None else len(reply.body)
+            streams.mark(seat, there, now, self._workload.timeout_ns)
         if reply is not None:
             self._reply(seat, reply, now)
         elif not piece:
             self._lost(seat, CLOSED, "the connection was closed before the reply began", now)
 
-    def _reply(self, seat: _Seat, reply: Reply, now: int) -> None:
-        if seat.intended == _NONE:
+    def _reply(self, seat: Seat, reply: Reply, now: int) -> None:
+        if seat.intended == NONE:
             self._lost(seat, PROTOCOL, "a reply that nobody asked for", now)
             return
-        error, message = self._target.judge(reply, seat.id)
-        self._ended(seat, now, reply.head.status, error, message, reply)
-        if seat.rest or not reply.head.keep_alive:
+        verdict = self._target.judge(reply, seat.id)
+        self._ended(seat, now, reply.head.status, verdict, streams.whole(seat, verdict, reply) if self._streams else reply)
+        if seat.rest or not (self._keeps and reply.head.keep_alive):
             self._again(seat, now)
         else:
             self._free(seat, now)
 
-    def _ended(self, seat: _Seat, now: int, status: int, error: int, message: str, reply: Reply | None) -> None:
+    def _ended(self, seat: Seat, now: int, status: int, verdict: Verdict, answer: Reply | None) -> None:
         intended = seat.intended
-        start = seat.start if seat.start != _NONE else now
-        self._recorder.add(seat.number, seat.payload, intended, start, now, status, error, message, reply)
-        seat.intended = seat.start = _NONE
+        start = seat.start if seat.start != NONE else now
+        self._recorder.add(seat.number, seat.payload, intended, start, now, status, verdict.error, verdict.message, answer)
+        seat.intended = seat.start = NONE
         assert self.phases is not None
         self.phases.replied(intended, now)
 
     # ------------------------------------------------------------ connections
 
-    def _connect(self, seat: _Seat) -> None:
-        connection = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        problem = connection.connect_ex(self._address)
-        if problem not in (0, errno.EINPROGRESS):
-            connection.close()
-            self._refused.append((seat, os.strerror(problem)))
-            return
-        seat.socket, seat.fd, seat.connected = connection, connection.fileno(), False
-        seat.deadline = time.perf_counter_ns() + self._workload.timeout_ns
-        self._seats[seat.fd] = seat
-        self._epoll.register(seat.fd, _OUT)
-
-    def _connected(self, seat: _Seat) -> None:
-        assert seat.socket is not None
-        problem, now = seat.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), time.perf_counter_ns()
+    def _connected(self, seat: Seat) -> None:
+        problem, now = self._connections.decided(seat), time.perf_counter_ns()
         if problem:
-            self._lost(seat, CONNECT, os.strerror(problem), now)
-            return
-        seat.connected = True
-        self._epoll.modify(seat.fd, _IN)
-        if seat.intended != _NONE:
+            self._lost(seat, CONNECT, problem, now)
+        elif seat.intended != NONE:
             self._send(seat, seat.intended)
         else:
             self._free(seat, now)
 
-    def _lost(self, seat: _Seat, error: int, message: str, now: int) -> None:
+    def _lost(self, seat: Seat, error: int, message: str, now: int) -> None:
         """The connection is gone or useless, and with it the request it carried."""
         if seat in self._idle:
             self._idle.remove(seat)
-        if seat.intended != _NONE:
-            if seat.start == _NONE:
+        refused = error == CONNECT or not seat.connected
+        if seat.intended != NONE:
+            status, verdict, answer = 0, Verdict(error, message), None
+            if seat.start == NONE:
                 seat.number = next(self._numbers)
                 seat.payload = seat.number % len(self._requests)
-            self._ended(seat, now, 0, error, message, None)
-        self._again(seat, now, refused=error == CONNECT or not seat.connected)
+            elif self._streams:
+                status, verdict, answer = streams.broken(seat, verdict, self._target, self._workload.timeout_ns)
+            self._ended(seat, now, status, verdict, answer)
+        self._again(seat, now, refused)
 
-    def _again(self, seat: _Seat, now: int, refused: bool = False) -> None:
+    def _again(self, seat: Seat, now: int, refused: bool = False) -> None:
         """Connect anew; a seat that was refused rests first, or the engine would hammer a server that is down."""
-        if seat.socket is not None:
-            self.reconnects += 1
-            self._epoll.unregister(seat.fd)
-            del self._seats[seat.fd]
-            seat.socket.close()
-        seat.socket, seat.connected, seat.rest, seat.reader = None, False, [], ReplyReader()
+        self.reconnects += self._connections.part(seat)
         if not self._due and (refused or not self._closed_loop):
-            self._resting.append((now + BACKOFF_NS, seat))
+            self._connections.resting.append((now + BACKOFF_NS, seat))
             return
         if self._due:
             seat.intended = self._due.popleft()
         elif self._closed_loop and self._sending(now):
             seat.intended = now  # the user goes on at once: the time to connect is the user's time
-        self._connect(seat)
+        self._connections.open(seat)
 
     def _sweep(self, now: int) -> None:
         self._swept = now
-        refused, self._refused = self._refused, []
+        refused, self._connections.refused = self._connections.refused, []
         for seat, problem in refused:
             self._lost(seat, CONNECT, problem, now)
-        for seat in [s for s in self._seats.values() if s.deadline < now and (s.intended != _NONE or not s.connected)]:
+        for seat in self._connections.expired(now):
             what = "no reply" if seat.connected else "no connection"
             self._lost(seat, TIMEOUT, f"{what} within {format_exact_duration(self._workload.timeout_ns)}", now)
-        while self._resting and self._resting[0][0] <= now and self._sending(now) and self._closed_loop:
-            seat = self._resting.popleft()[1]
-            seat.intended = now
-            self._connect(seat)
-        self._count_cpu(now)
+        while self._closed_loop and self._sending(now) and (rested := self._connections.rested(now)) is not None:
+            rested.intended = now
+            self._connections.open(rested)
+        self.cpu.look(now, self.phases)
         self._recorder.hand_over()
-
-    def _count_cpu(self, now: int) -> None:
-        """This thread's CPU from the first sweep within the window to the last."""
-        if self.phases is None or not self.phases.window_ns <= now < self.phases.end_ns:
-            return
-        if self._mark is None:
-            self._mark = (now, time.thread_time_ns())
-        elif now > self._mark[0]:
-            self.cpu_share = (time.thread_time_ns() - self._mark[1]) / (now - self._mark[0])

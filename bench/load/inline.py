@@ -3,18 +3,18 @@
 import heapq
 from collections.abc import Callable, Iterator
 from itertools import count
-
-import numpy as np
+from typing import Any
 
 from bench import arrivals, payloads
 from bench.arrivals import Closed
 from bench.clock import Clock
+from bench.columns import RecordWriter
 from bench.load import Outcome, Plan, Progress
 from bench.load.answers import Reference
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
 from bench.record import ERRORS
-from bench.store import RecordWriter, write_answers
+from bench.targets import open_target
 from bench.targets.base import Facts
 from bench.targets.echo import Echo
 
@@ -30,13 +30,15 @@ class InlineLoad:
         return None
 
     def prepare(self, plan: Plan) -> Facts:
-        self._plan, self._target = plan, Echo(plan.target, plan.workload)
+        target = open_target(plan.target, plan.workload)
+        assert isinstance(target, Echo)
+        self._plan, self._target = plan, target
         return self._target.probe()
 
     def run(self, started: Callable[[int, int], None], progress: Callable[[Progress], None]) -> Outcome:
         workload = self._plan.workload
-        tensors = payloads.make(workload)
-        answers = {n: np.stack([t[n] for t in tensors]) for n in tensors[0]} if workload.check.reference else {}
+        tensors: Any = payloads.make(workload)
+        answers = dict(enumerate(tensors)) if workload.check.reference else {}
         reference = Reference(workload.check, answers)
         recorder = Recorder(workload, payloads.items(workload))
         call = self._target.caller(tensors)
@@ -53,7 +55,7 @@ class InlineLoad:
         writer = RecordWriter(self._plan.folder / "requests-0.arrows")
         recorder.drain(self._target, reference, writer)
         writer.close()
-        write_answers(self._plan.folder / "answers.arrow", recorder.answers)
+        recorder.keep(self._plan.folder)
         progress(Progress(phases.end_ns - phases.start_ns, sent, recorder.done, recorder.errors))
         messages = {ERRORS[code]: text for code, text in recorder.messages.items()}
         details = {"sent": sent, "unsent": 0, "late_without_connection": self._late, "reconnects": 0, "messages": messages}

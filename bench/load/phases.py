@@ -34,6 +34,14 @@ class Phases:
                     return cls(start_ns, window_ns, start_ns + offset, None)
         raise AssertionError("a schedule has no end")
 
+    def limit_ns(self, timeout_ns: int, streams: bool) -> int:
+        """When what is still under way is given up: two timeouts after the end.
+
+        Streams that come slowly without falling silent have as long again as the run.
+        """
+        patience = 2 * timeout_ns
+        return self.end_ns + (max(patience, self.end_ns - self.start_ns) if streams else patience)
+
     def replied(self, intended_ns: int, now_ns: int) -> None:
         """A reply came at `now_ns` to a request that was meant for `intended_ns`: count it where replies are counted."""
         if self.requests is not None and intended_ns >= self.window_ns:

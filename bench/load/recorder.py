@@ -2,37 +2,52 @@
 
 from array import array
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench import answers
+from bench.columns import RecordWriter
 from bench.load.answers import KEPT, Reference
-from bench.record import ANSWER, DIFFERENT, NOT_COMPARED, OK, RECORD
-from bench.store import RecordWriter
-from bench.targets.base import Target
+from bench.payloads import Prompt
+from bench.record import ANSWER, BROKEN, DIFFERENT, NOT_COMPARED, OK, PROTOCOL, RECORD, Chunks
+from bench.targets.base import FINE, Streamed, StreamTarget, Verdict
 from bench.tensors import Tensors
 from bench.workload import Workload
 
+ANSWERS_LIMIT = 8 * 2**20  # bytes of answers that a run keeps
 _FIELDS = len(RECORD.names or ())
 _CHUNK = 4096 * _FIELDS
-_PENDING = 3  # stands in `check` until the reply has been compared
+_PENDING = 3  # stands in `check` until the reply has been looked at
+
+
+class _Settled(NamedTuple):
+    """What a reply came to that was looked at."""
+
+    check: int
+    error: int
+    t_ns: Sequence[int] = ()
+    tokens: Sequence[int] = ()
 
 
 class Recorder:
-    """`add` belongs to the measuring thread and does as little as can be; `drain` compares and writes on another.
+    """`add` belongs to the measuring thread and does as little as can be; `drain` looks at replies and writes on another.
 
     Rows gather in a flat array of int64 (no object a row, nothing for the garbage collector), which changes hands whole.
+    Where replies are streamed, `prompts` are what they answer, and every reply that began is taken apart.
     """
 
-    def __init__(self, workload: Workload, items: int, worker: int = 0) -> None:
-        self._every, self._items, self._worker = workload.check.every, items, worker
+    def __init__(self, workload: Workload, items: int, worker: int = 0, prompts: Sequence[Prompt] | None = None) -> None:
+        self._every, self._items, self._worker, self._prompts = workload.check.every, items, worker, prompts
         self._rows = array("q")
         self._full: deque[array[int]] = deque()
-        self._replies: deque[tuple[int, int, Any]] = deque()
+        self._replies: deque[tuple[int, int, Verdict, Any]] = deque()
         self._unseen = bytearray(
             b"\1" * min(workload.payload.distinct, KEPT) + b"\0" * max(workload.payload.distinct - KEPT, 0)
         )
-        self._checks: dict[int, int] = {}
+        self._settled: dict[int, _Settled] = {}
         self.messages: dict[int, str] = {}
         self.answers: dict[int, Tensors] = {}
         self.done = self.errors = 0
@@ -42,10 +57,13 @@ class Recorder:
     ) -> None:
         """One request has ended, with `error` OK or not."""
         check = NOT_COMPARED
-        if error == OK:
+        if self._prompts is not None and answer is not None:
+            self._replies.append((number, payload, Verdict(error, message), answer))
+            check = _PENDING
+        elif error == OK:
             if self._unseen[payload] or number % self._every == 0:
                 self._unseen[payload] = 0
-                self._replies.append((number, payload, answer))
+                self._replies.append((number, payload, FINE, answer))
                 check = _PENDING
         else:
             self.errors += 1
@@ -62,36 +80,75 @@ class Recorder:
             self._full.append(self._rows)
             self._rows = array("q")
 
-    def drain(self, target: Target, reference: Reference, writer: RecordWriter) -> None:
-        """Compare the replies that came and write the rows that were handed over."""
+    def drain(self, target: Any, reference: Reference, writer: RecordWriter) -> None:
+        """Look at the replies that came and write the rows that were handed over."""
         while self._full:
             records = _records(self._full.popleft())
-            self._compare(target, reference)
-            for at in np.flatnonzero(records["check"] == _PENDING):
-                check = self._checks.pop(int(records["id"][at]))
-                records["check"][at] = check
-                if check == DIFFERENT:
-                    records["error"][at] = ANSWER
-                    self.errors += 1
-            writer.write(records)
+            self._settle(target, reference)
+            pieces: list[tuple[Sequence[int], Sequence[int]]] = [((), ())] * len(records)
+            for at in np.flatnonzero(records["check"] == _PENDING).tolist():
+                settled = self._settled.pop(int(records["id"][at]))
+                records["check"][at], records["error"][at] = settled.check, settled.error
+                pieces[at] = settled.t_ns, settled.tokens
+                self.errors += settled.error != OK
+            if self._prompts is None:
+                writer.write(records)
+            else:
+                writer.write(records, Chunks.of(pieces))
 
-    def _compare(self, target: Target, reference: Reference) -> None:
-        # a reply is queued before its row, so every row that was handed over finds its reply compared
+    def keep(self, folder: Path) -> None:
+        """Write the answers that were kept."""
+        answers.write(folder / "answers.arrow", self.answers, limit=ANSWERS_LIMIT)
+
+    def _settle(self, target: Any, reference: Reference) -> None:
+        # a reply is queued before its row, so every row that was handed over finds its reply looked at
         while self._replies:
-            number, payload, answer = self._replies.popleft()
-            check, message = self._check(target, reference, payload, answer)
-            self._checks[number] = check
-            if check == DIFFERENT:
-                self.messages.setdefault(ANSWER, message)
+            number, payload, verdict, answer = self._replies.popleft()
+            if self._prompts is None:
+                self._settled[number] = self._compared(target, reference, payload, answer)
+            else:
+                streamed = _taken_apart(target, answer, self._prompts[payload])
+                check, error = self._judged(reference, number, payload, verdict, streamed)
+                self._settled[number] = _Settled(check, error, streamed.t_ns, streamed.tokens)
 
-    def _check(self, target: Target, reference: Reference, payload: int, answer: Any) -> tuple[int, str]:
+    def _judged(self, reference: Reference, number: int, payload: int, verdict: Verdict, streamed: Streamed) -> tuple[int, int]:
+        """(check, error) of a stream that ended as `verdict` says."""
+        # of a stream that broke off, what the server said last is worth more
+        if verdict.error in (OK, BROKEN) and streamed.verdict.error != OK:
+            verdict = streamed.verdict
+        if verdict.error != OK:
+            self.messages.setdefault(*verdict)
+            return NOT_COMPARED, verdict.error
+        if not self._unseen[payload] and number % self._every:
+            return NOT_COMPARED, OK
+        self._unseen[payload] = 0
+        return self._held(reference, payload, streamed.outputs)
+
+    def _compared(self, target: Any, reference: Reference, payload: int, answer: Any) -> _Settled:
         try:
             outputs = target.outputs(answer)
-        except Exception as error:  # whatever a server sent, the run goes on
-            return DIFFERENT, f"the outputs in a reply cannot be read: {type(error).__name__}: {str(error)[:200]}"
+        except Exception as problem:  # whatever a server sent, the run goes on
+            message = f"the outputs in a reply cannot be read: {type(problem).__name__}: {str(problem)[:200]}"
+            self.messages.setdefault(ANSWER, message)
+            return _Settled(DIFFERENT, ANSWER)
+        return _Settled(*self._held(reference, payload, outputs))
+
+    def _held(self, reference: Reference, payload: int, outputs: Tensors) -> tuple[int, int]:
+        """(check, error) of outputs held to the reference."""
         if payload < KEPT:
             self.answers.setdefault(payload, outputs)
-        return reference.compare(payload, outputs)
+        check, message = reference.compare(payload, outputs)
+        if check == DIFFERENT:
+            self.messages.setdefault(ANSWER, message)
+        return check, ANSWER if check == DIFFERENT else OK
+
+
+def _taken_apart(target: StreamTarget, answer: Any, prompt: Prompt) -> Streamed:
+    try:
+        return target.streamed(answer, prompt)
+    except Exception as problem:  # whatever a server sent, the run goes on
+        message = f"a stream cannot be taken apart: {type(problem).__name__}: {str(problem)[:200]}"
+        return Streamed((), (), {}, Verdict(PROTOCOL, message))
 
 
 def _records(rows: "array[int]") -> np.ndarray:

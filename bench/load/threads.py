@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from bench import arrivals
@@ -11,9 +11,9 @@ from bench.arrivals import Closed
 from bench.load.pacer import sleep_until
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
+from bench.payloads import Request
 from bench.record import OK, STATUS, TIMEOUT
 from bench.targets.base import CallReply, CallTarget
-from bench.tensors import Tensors
 from bench.units import format_exact_duration
 from bench.workload import Workload
 
@@ -24,9 +24,10 @@ PATIENCE_NS = 100_000_000  # how long a thread that waits for its time goes with
 class CallEngine:
     """Calls the target from as many native threads as there are users."""
 
-    def __init__(self, target: CallTarget, payloads: list[Tensors], workload: Workload, recorder: Recorder) -> None:
+    def __init__(self, target: CallTarget, payloads: Sequence[Request], workload: Workload, recorder: Recorder) -> None:
         self._target, self._payloads, self._workload, self._recorder = target, payloads, workload, recorder
         self._closed_loop = isinstance(workload.load, Closed)
+        self._streams = hasattr(target, "streamed")
         self._threads: list[threading.Thread] = []
         self._numbers = count()
         self._lock = threading.Lock()  # one recorder, several threads
@@ -67,15 +68,18 @@ class CallEngine:
     def finished(self) -> bool:
         """Whether every user has ended, or was given up after an interruption; asking hands the rows over."""
         given_up = self._stopped_s is not None and time.monotonic() - self._stopped_s > GRACE_S
+        # a call has a timeout of its own; a stream may go on for ever without falling silent
+        given_up = given_up or (self._streams and self.phases is not None and time.perf_counter_ns() > self._limit_ns())
         ended = not any(thread.is_alive() for thread in self._threads)
         with self._lock:  # after the look at the threads, or the last rows of one that just ended would be missed
             self._recorder.hand_over()
         return given_up or ended
 
     def join(self) -> None:
-        """Count what was never sent, once all users have ended."""
+        """Count what was never sent, or given up under way, once all users have ended."""
         while not self._due.empty():
             self.unsent += self._due.get() is not None
+        self.unsent += self.sent - self._recorder.done
 
     def _user(self, call: Callable[[int, int], CallReply]) -> None:
         with self._lock:
@@ -100,13 +104,17 @@ class CallEngine:
     def _serve(self, call: Callable[[int, int], CallReply]) -> None:
         assert self.phases is not None
         while (intended := self._due.get()) is not None:
-            if self._over.is_set() or time.perf_counter_ns() > self.phases.end_ns + 2 * self._workload.timeout_ns:
+            if self._over.is_set() or time.perf_counter_ns() > self._limit_ns():
                 with self._lock:
                     self.unsent += 1
                 continue
             self._request(call, intended)
             with self._lock:
                 self._waiting += 1
+
+    def _limit_ns(self) -> int:
+        assert self.phases is not None
+        return self.phases.limit_ns(self._workload.timeout_ns, self._streams)
 
     def _pace(self) -> None:
         assert self.phases is not None
@@ -140,7 +148,8 @@ class CallEngine:
         except Exception as problem:  # a request that fails is data
             status, error, message, answer = 0, STATUS, f"{type(problem).__name__}: {str(problem)[:200]}", None
         end = time.perf_counter_ns()
-        if error == OK and end - start > self._workload.timeout_ns:
+        # a stream watches its silences itself
+        if error == OK and end - start > self._workload.timeout_ns and not self._streams:
             error, message = TIMEOUT, f"no reply within {format_exact_duration(self._workload.timeout_ns)}"
         with self._lock:
             self._recorder.add(number, payload, intended, start, end, status, error, message, answer)

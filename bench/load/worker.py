@@ -11,20 +11,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import payloads, words
 from bench import workload as workloads
+from bench.columns import RecordWriter
 from bench.errors import BenchError, RunError
 from bench.load import Plan
 from bench.load.answers import Reference
+from bench.load.batches import Batches
 from bench.load.engine import Engine
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
 from bench.load.threads import CallEngine
-from bench.record import ERRORS, RECORD
-from bench.store import RecordWriter, write_answers
+from bench.record import ERRORS, RECORD, Chunks
 from bench.targets import open_target
 from bench.targets.base import Target
-from bench.tensors import Tensors
 
 START_S = 10.0  # what the users may take to start, beside the timeout of their connections
 LEAD_NS = 50_000_000  # from the word "go" to the first send
@@ -84,10 +86,14 @@ class Worker:
         self._plan, self._workload = plan, plan.workload
         self._target: Target = open_target(plan.target, plan.workload, plan.onnx)
         self._facts = self._target.probe()
-        self._recorder = Recorder(plan.workload, payloads.items(plan.workload))
+        self._payloads = payloads.make(plan.workload)
+        prompts: Any = self._payloads if plan.workload.payload.generate is not None else None
+        self._recorder = Recorder(plan.workload, payloads.items(plan.workload), prompts=prompts)
         self._reference = Reference.load(plan.workload.check, plan.reference)
-        self._writer = RecordWriter(plan.folder / "requests-0.arrows")
-        self._writer.write(_no_records())  # pyarrow's first write takes a quarter of a second of CPU
+        self._writer = RecordWriter(plan.folder / "requests-0.arrows", streamed=prompts is not None)
+        # pyarrow's first write takes a quarter of a second of CPU
+        self._writer.write(np.empty(0, RECORD), Chunks.of([]) if prompts is not None else None)
+        self._batches = Batches(self._target)
         self._orders = Orders()
         self._cpu: list[tuple[int, float]] = []
         self._interrupted = False
@@ -95,7 +101,7 @@ class Worker:
 
     def run(self) -> None:
         """Prepare, wait for the word, send, and write what came."""
-        self._engine = self._make_engine(payloads.make(self._workload))
+        self._engine = self._make_engine()
         from bench.load.locust import drive
 
         gc.collect()
@@ -112,15 +118,16 @@ class Worker:
             raise self._engine.failure
         if not began and not self._orders.stop.is_set():
             raise RunError(f"target {self._plan.target}: not all of {users} connections stood within {limit_s:g} s")
-        write_answers(self._plan.folder / "answers.arrow", self._recorder.answers)
+        self._recorder.keep(self._plan.folder)
+        self._executed = self._batches.executed()
         self._target.close()
         self._report()
 
-    def _make_engine(self, tensors: list[Tensors]) -> Engine | CallEngine:
+    def _make_engine(self) -> Engine | CallEngine:
         target: Any = self._target
         if hasattr(target, "requests"):
-            return Engine(target, target.requests(tensors), self._workload, self._recorder)
-        return CallEngine(target, tensors, self._workload, self._recorder)
+            return Engine(target, target.requests(self._payloads), self._workload, self._recorder)
+        return CallEngine(target, self._payloads, self._workload, self._recorder)
 
     def _ready(self) -> None:
         _tell(ready=asdict(self._facts))
@@ -138,6 +145,7 @@ class Worker:
         phases, now = self._engine.phases, time.perf_counter_ns()
         if phases is not None and phases.window_ns <= now and (not self._cpu or now < phases.end_ns):
             self._cpu = [*self._cpu[:1], (now, time.process_time())]
+        self._batches.look(now, phases)
         self._ticks += 1
         if self._ticks % 3 == 0:
             self._drain()
@@ -170,14 +178,20 @@ class Worker:
                     "cpu_s": self._cpu_share() * length_s,
                     "engine_cpu_s": self._generator_cpu_share() * length_s,
                     "messages": {ERRORS[code]: message for code, message in self._recorder.messages.items()},
-                },
+                }
+                | self._told(),
             }
         )
+
+    def _told(self) -> dict[str, Any]:
+        """What the target found out on the way: executed batch sizes, and how tokens were counted in how many replies."""
+        told = {"batches": self._executed, "tokens_counted": getattr(self._target, "counted", {})}
+        return {key: value for key, value in told.items() if value}
 
     def _generator_cpu_share(self) -> float:
         """Of one core: the engine thread's, or all threads' where there are many; unknown beside a model in process."""
         if isinstance(self._engine, Engine):
-            return self._engine.cpu_share
+            return self._engine.cpu.share
         return 0.0 if self._plan.target.kind == "onnx" else self._cpu_share()
 
     def _cpu_share(self) -> float:
@@ -208,12 +222,6 @@ class Orders:
             else:
                 break
         self.stop.set()
-
-
-def _no_records() -> Any:
-    import numpy as np
-
-    return np.empty(0, RECORD)
 
 
 def _tell(**news: Any) -> None:

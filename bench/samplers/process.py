@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.clock import Clock, SystemClock
+from bench.columns import SampleWriter
 from bench.errors import BenchError
 from bench.record import Sample
 from bench.samplers import gpu, host
-from bench.store import SampleWriter
 
 # How often what was read goes to disk: at most this much is lost to a kill -9.
 BATCH_NS = 1_000_000_000

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from bench import words
 from bench.errors import UsageError
@@ -9,20 +10,66 @@ from bench.targets.base import Target
 from bench.words import Word
 from bench.workload import Workload
 
-# scheme -> (module, class, options); imported when opened, because gRPC and ONNX Runtime are heavy
-TARGETS: dict[str, tuple[str, str, dict[str, tuple[str, ...] | str]]] = {
-    "triton-http": ("bench.targets.kserve", "KServeHttp", {}),
-    "triton-grpc": ("bench.targets.kserve_grpc", "KServeGrpc", {}),
-    "flask": ("bench.targets.flask", "Flask", {"encoding": ("json", "base64")}),
-    "onnx": ("bench.targets.onnx", "Onnx", {"threads": "count"}),
-    "echo": ("bench.targets.echo", "Echo", {"service": "duration", "slots": "count", "fail": "count", "wrong": "count"}),
-}
+
+class Kind(NamedTuple):
+    """One kind of endpoint: "module:Class" for workloads of tensors, and for those that generate; "" where it has none."""
+
+    tensors: str
+    generates: str
+    options: dict[str, tuple[str, ...] | str]
+
+
+_PRECISION: dict[str, tuple[str, ...] | str] = {"precision": "name"}
+# scheme -> its targets; imported when opened, because gRPC and ONNX Runtime are heavy
+TARGETS: dict[str, Kind] = {
+    "triton-http": Kind("bench.targets.kserve:KServeHttp", "bench.targets.kserve_generate:KServeGenerate", _PRECISION),
+    "triton-grpc": Kind("bench.targets.kserve_grpc:KServeGrpc", "bench.targets.kserve_grpc_generate:KServeStream", _PRECISION),
+    "flask": Kind(
+        "bench.targets.flask:Flask",
+        "bench.targets.flask_generate:FlaskGenerate",
+        _PRECISION | {"encoding": ("json", "base64")},
+    ),
+    "openai": Kind(
+        "",
+        "bench.targets.openai:OpenAI",
+        {
+            "api": ("completions", "chat"),
+            "model": "name",
+            "usage": ("end", "each", "none"),
+            "ignore_eos": ("no", "yes"),
+        },
+    ),
+    "onnx": Kind(
+        "bench.targets.onnx:Onnx",
+        "bench.targets.onnx_generate:OnnxGenerate",
+        _PRECISION
+        | {
+            "threads": "count",
+            "provider": ("cpu", "cuda", "tensorrt"),
+            "graphs": ("on", "off"),
+            "binding": ("on", "off"),
+            "batching": ("off", "dynamic", "continuous"),
+            "max_batch": "count",
+            "context": "count",
+            "prefill_chunk": "number",
+        },
+    ),
+    "echo": Kind(
+        "bench.targets.echo:Echo", "", {"service": "duration", "slots": "count", "fail": "count", "wrong": "count"}
+    ),
+}  # fmt: skip
 
 
 def open_target(word: Word, workload: Workload, onnx: Path | None = None) -> Target:
     """The target that `word` names, for `workload`; `onnx` is the model's file, for targets in process. UsageError."""
     check(word)
-    module, name = TARGETS[word.kind][:2]
+    kind, generates = TARGETS[word.kind], workload.payload.generate is not None
+    place = kind.generates if generates else kind.tensors
+    if not place:
+        which = ", ".join(f"{name}://" for name, k in TARGETS.items() if (k.generates if generates else k.tensors))
+        problem = "streams no tokens" if generates else "takes no tensors, only prompts ([payload.generate])"
+        raise UsageError(f"target {word}: {word.kind}:// {problem}; workload {workload.name!r} can be sent to: {which}")
+    module, name = place.split(":")
     target: Target = getattr(import_module(module), name)(word, workload, onnx)
     return target
 
@@ -32,4 +79,4 @@ def check(word: Word) -> None:
     if word.kind not in TARGETS:
         schemes = ", ".join(f"{name}://" for name in TARGETS)
         raise UsageError(f"target {word}: unknown scheme {word.kind}://; there are: {schemes}")
-    words.check_options(word, TARGETS[word.kind][2])
+    words.check_options(word, TARGETS[word.kind].options)

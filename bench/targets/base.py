@@ -1,10 +1,11 @@
 """The two kinds of target: one whose bytes the engine moves, one that is called."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from bench.errors import RunError
+from bench.payloads import Prompt, Request
 from bench.record import OK
 from bench.tensors import Tensors, TensorSpec
 from bench.wire.http1 import Reply
@@ -48,6 +49,15 @@ class CallReply(NamedTuple):
     answer: Any  # what `outputs` makes tensors of; None after an error
 
 
+class Streamed(NamedTuple):
+    """A streamed reply taken apart, also one that broke off: its pieces, what was generated, and the verdict on the whole."""
+
+    t_ns: Sequence[int]  # when each piece was there
+    tokens: Sequence[int]  # tokens in each; 0 for an empty one
+    outputs: Tensors  # {"tokens": int64 [n]}, or {"text": BYTES [1]} where no token ids are to be had
+    verdict: Verdict
+
+
 class Target(Protocol):
     """An endpoint, its model, and what they say."""
 
@@ -67,7 +77,7 @@ class WireTarget(Target, Protocol):
 
     address: tuple[str, int]
 
-    def requests(self, payloads: Sequence[Tensors]) -> list[WireRequest]: ...
+    def requests(self, payloads: Sequence[Request]) -> list[WireRequest]: ...
 
     def judge(self, reply: Reply, request_id: bytes) -> Verdict: ...
 
@@ -75,8 +85,28 @@ class WireTarget(Target, Protocol):
 class CallTarget(Target, Protocol):
     """A target that a native thread calls and waits for."""
 
-    def caller(self, payloads: Sequence[Tensors]) -> Callable[[int, int], CallReply]:
+    def caller(self, payloads: Sequence[Request]) -> Callable[[int, int], CallReply]:
         """A function (payload, request id) -> reply, for one thread."""
+        ...
+
+
+class StreamTarget(Protocol):
+    """What a target that streams has besides: a wire target's `judge` then sees only the head, a call's answer is kept whole.
+
+    `streamed` is called off the measuring thread, for every reply that began, also one that broke off. A target that must find
+    out how many tokens a piece holds says by `counted` in which way it did, in how many replies.
+    """
+
+    def streamed(self, answer: Any, prompt: Prompt) -> Streamed:
+        """Take apart a reply (of a wire target: `Reply` with its marks; of a call: its answer)."""
+        ...
+
+
+class BatchTarget(Protocol):
+    """What a target has besides whose server tells of the batches that it executed."""
+
+    def batches(self) -> dict[int, int]:
+        """Batch size -> how often it was executed since the model was loaded; empty where the server does not say."""
         ...
 
 
@@ -85,12 +115,14 @@ def request_id(number: int) -> bytes:
     return b"%016x" % number
 
 
-def check_inputs(target: object, workload: Workload, model_inputs: Sequence[TensorSpec]) -> None:
-    """RunError that shows both sides when the workload's tensors do not fit the model's."""
+def check_inputs(
+    target: object, workload: Workload, model_inputs: Sequence[TensorSpec], optional: Collection[str] = ()
+) -> None:
+    """RunError that shows both sides when the workload's tensors do not fit the model's; `optional` ones may be left out."""
     ours = {spec.name: spec for spec in workload.input_specs()}
     theirs = {spec.name: spec for spec in model_inputs}
-    fits = ours.keys() == theirs.keys() and all(theirs[n].fits(s.datatype, s.shape) for n, s in ours.items())
-    if not fits:
+    complete = theirs.keys() - set(optional) <= ours.keys() <= theirs.keys()
+    if not complete or not all(theirs[n].fits(s.datatype, s.shape) for n, s in ours.items()):
         raise RunError(
             f"target {target}: workload {workload.name!r} does not fit model {workload.model.name!r}: "
             f"it sends {', '.join(map(str, ours.values()))}; the model takes {', '.join(map(str, theirs.values()))}"

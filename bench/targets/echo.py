@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import units
 from bench.errors import UsageError
 from bench.record import STATUS
@@ -41,7 +43,7 @@ class Echo:
             if self._fail and (number + 1) % self._fail == 0:
                 return CallReply(503, Verdict(STATUS, f"refused, as echo://?fail={self._fail} asks"), None)
             if self._wrong and (number + 1) % self._wrong == 0:
-                return CallReply(200, FINE, {name: array + 1 for name, array in payloads[payload].items()})
+                return CallReply(200, FINE, {name: _other(array) for name, array in payloads[payload].items()})
             return CallReply(200, FINE, payloads[payload])
 
         return call
@@ -52,3 +54,13 @@ class Echo:
 
     def close(self) -> None:
         pass
+
+
+def _other(array: np.ndarray) -> np.ndarray:
+    """The same tensor with every value changed."""
+    match array.dtype.kind:
+        case "b":
+            return ~array
+        case "O":
+            return np.array([text + b"?" for text in array.ravel().tolist()], np.object_).reshape(array.shape)
+    return np.asarray(array + array.dtype.type(1))

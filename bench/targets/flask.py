@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import RunError
+from bench.answers import decode_texts, encode_texts
+from bench.errors import RunError, UsageError
 from bench.record import PROTOCOL, SHAPE, STATUS
 from bench.record import VERSION as WRONG_VERSION
 from bench.targets.base import FINE, Facts, ShapeMemo, Verdict, WireRequest, check_inputs
@@ -62,10 +63,12 @@ class Flask:
         return WireRequest(bytearray(head), head.index(_ID_HEADER.encode()) + len(_ID_HEADER) + 2, body)
 
     def _encode(self, name: str, array: np.ndarray) -> Any:
+        texts = array.dtype.kind == "O"
         if self._encoding == "json":
-            return array.tolist()
+            return _decoded(array, f"target {self._word}: payload.inputs.{name}") if texts else array.tolist()
         datatype = self._workload.payload.inputs[name].datatype
-        return {"datatype": str(datatype), "shape": list(array.shape), "data": base64.b64encode(array.tobytes()).decode()}
+        data = encode_texts(array) if texts else array.tobytes()
+        return {"datatype": str(datatype), "shape": list(array.shape), "data": base64.b64encode(data).decode()}
 
     def judge(self, reply: Reply, id_: bytes) -> Verdict:
         if reply.head.status != 200:
@@ -97,11 +100,24 @@ class Flask:
     def _decode(self, name: str, value: Any) -> np.ndarray:
         kind = NUMPY_TYPES[self._outputs[name].datatype]
         if isinstance(value, dict):
-            return np.frombuffer(base64.b64decode(value["data"]), kind).reshape(value["shape"])
-        return np.array(value, kind)
+            data = base64.b64decode(value["data"])
+            array = decode_texts(data) if kind is np.object_ else np.frombuffer(data, kind)
+            return array.reshape(value["shape"])
+        array = np.array(value, kind)
+        if kind is np.object_:
+            array.flat[:] = [text.encode() for text in array.ravel().tolist()]
+        return array
 
     def close(self) -> None:
         pass
+
+
+def _decoded(texts: np.ndarray, where: str) -> Any:
+    """Texts as JSON has them."""
+    try:
+        return np.array([text.decode() for text in texts.ravel().tolist()], np.object_).reshape(texts.shape).tolist()
+    except UnicodeDecodeError:
+        raise UsageError(f"{where}: JSON has no texts but UTF-8; encoding=base64 sends any bytes") from None
 
 
 def _specs(tensors: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

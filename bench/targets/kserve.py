@@ -1,17 +1,20 @@
-"""KServe v2 over HTTP with the binary tensor extension: Triton and what speaks like it."""
+"""KServe v2 over HTTP, with binary tensors where the server takes them: Triton and what speaks like it."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
-from bench.errors import RunError
+from bench.errors import RunError, UsageError
 from bench.record import PROTOCOL, SHAPE, STATUS
 from bench.record import VERSION as WRONG_VERSION
+from bench.targets import kserve_model, triton_stats
 from bench.targets.base import FINE, Facts, ShapeMemo, Verdict, WireRequest, check_inputs
 from bench.targets.control import ask
+from bench.targets.kserve_model import Config, Served
 from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
 from bench.wire import http1
 from bench.wire.http1 import Reply
@@ -20,6 +23,7 @@ from bench.workload import Workload
 
 _ID = b'{"id":"'
 _HEADER_LENGTH = b"inference-header-content-length"
+_BINARY = frozenset({"binary_tensor_data", "binary_data"})  # as Triton names the extension, and as others do
 
 
 class KServeHttp:
@@ -30,59 +34,58 @@ class KServeHttp:
         self.address = word.address(8000)
         self._outputs: dict[str, TensorSpec] = {}
         self._memo = ShapeMemo()
+        self._binary = True
 
     def probe(self) -> Facts:
-        status, server = ask(self._word, self.address, "/v2")
-        if status != 200 or not isinstance(server, dict):
-            raise RunError(f"target {self._word}: GET /v2 answered {status}: no KServe v2 server")
         model = self._workload.model
-        status, metadata = ask(self._word, self.address, f"/v2/models/{model.name}/versions/{model.version}")
-        if status != 200:
-            raise RunError(
-                f"target {self._word}: no model {model.name!r} version {model.version}: {error_text(metadata)}; "
-                f"it has: {self._served()}"
-            )
-        inputs, outputs = _specs(metadata["inputs"]), _specs(metadata["outputs"])
-        check_inputs(self._word, self._workload, inputs)
-        self._outputs = {spec.name: spec for spec in outputs}
-        details = {"platform": metadata.get("platform", "")}
-        return Facts(server.get("name", "unknown"), server.get("version", "unknown"), inputs, outputs, details)
-
-    def _served(self) -> str:
-        status, models = ask(self._word, self.address, "/v2/repository/index", "POST")
-        if status != 200 or not isinstance(models, list):
-            return "(it does not list its models)"
-        return ", ".join(f"{m['name']} ({m.get('version', '?')}, {m.get('state', '?')})" for m in models) or "no model"
+        served = describe(self._word, model.name, model.version)
+        left_out = {spec.name for spec in served.inputs} - self._workload.payload.inputs.keys()
+        optional = getattr(configuration(self._word, model.name, model.version), "optional", ()) if left_out else ()
+        check_inputs(self._word, self._workload, served.inputs, optional)
+        self._outputs = {spec.name: spec for spec in served.outputs}
+        self._binary = bool(served.extensions & _BINARY)
+        details = {"platform": served.platform}
+        return Facts(served.server, served.server_version, served.inputs, served.outputs, details)
 
     def requests(self, payloads: Sequence[Tensors]) -> list[WireRequest]:
         return [self._request(tensors) for tensors in payloads]
 
     def _request(self, tensors: Tensors) -> WireRequest:
-        inputs = [
-            {
-                "name": spec.name,
-                "shape": list(spec.shape),
-                "datatype": spec.datatype,
-                "parameters": {"binary_data_size": tensors[spec.name].nbytes},
-            }
-            for spec in self._workload.input_specs()
-        ]
-        document = {"id": "0" * 16, "inputs": inputs, "parameters": {"binary_data_output": True}}
-        text = json.dumps(document, separators=(",", ":")).encode()
-        body = b"".join(np.ascontiguousarray(tensors[spec.name]).tobytes() for spec in self._workload.input_specs())
+        inputs, parts = [], []
+        for name, i in self._workload.payload.inputs.items():
+            described: dict[str, Any] = {"name": name, "shape": list(tensors[name].shape), "datatype": i.datatype}
+            if self._binary:
+                parts.append(kserve_model.encode(tensors[name]))
+                described["parameters"] = {"binary_data_size": len(parts[-1])}
+            else:
+                described["data"] = self._listed(name, tensors[name])
+            inputs.append(described)
+        document: dict[str, Any] = {"id": "0" * 16, "inputs": inputs}
+        if self._binary:
+            document["parameters"] = {"binary_data_output": True}
+        text, body = json.dumps(document, separators=(",", ":")).encode(), b"".join(parts)
+        headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))}
         model = self._workload.model
         head = http1.request_head(
-            f"/v2/models/{model.name}/versions/{model.version}/infer",
+            f"{model_path(model.name, model.version)}/infer",
             "{}:{}".format(*self.address),
-            {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))},
+            headers if self._binary else {"Content-Type": "application/json"},
             len(text) + len(body),
         )
         return WireRequest(bytearray(head + text), len(head) + len(_ID), body)
 
+    def _listed(self, name: str, array: np.ndarray) -> list[Any]:
+        try:
+            return [v.decode() if isinstance(v, bytes) else v for v in array.ravel().tolist()]
+        except UnicodeDecodeError:
+            raise UsageError(
+                f"target {self._word}: payload.inputs.{name}: this server takes no binary tensors, and JSON no texts but UTF-8"
+            ) from None
+
     def judge(self, reply: Reply, id_: bytes) -> Verdict:
         if reply.head.status != 200:
             return Verdict(STATUS, f"HTTP {reply.head.status}: {error_text(reply.body[:300].decode('utf-8', 'replace'))}")
-        # Triton puts the id first: what follows it is the same in every good reply to a payload
+        # Triton puts the id first: what follows it, shapes and sizes too, is the same in every good reply to a payload
         text = reply.body[: _header_length(reply)]
         begin = _ID + id_
         key = text[len(begin) :] if text.startswith(begin) else text
@@ -101,10 +104,11 @@ class KServeHttp:
         return self._memo.put(key, len(reply.body), verdict) if _HEADER_LENGTH in reply.head.headers else verdict
 
     def _verdict(self, document: dict[str, Any], reply: Reply) -> Verdict:
-        version, wanted = str(document.get("model_version", "")), self._workload.model.version
-        if version != wanted:
+        wanted = self._workload.model.version
+        version = str(document.get("model_version") or wanted)  # which KServe v2 lets a server leave out
+        if wanted and version != wanted:
             return Verdict(WRONG_VERSION, f"answered by model version {version!r}, asked was {wanted!r}")
-        got = {spec.name: spec for spec in _specs(document.get("outputs", []))}
+        got = {spec.name: spec for spec in kserve_model.specs(document.get("outputs", []))}
         fits = got.keys() == self._outputs.keys() and all(self._outputs[n].fits(s.datatype, s.shape) for n, s in got.items())
         if not fits:
             expected = ", ".join(map(str, self._outputs.values()))
@@ -112,23 +116,73 @@ class KServeHttp:
         sizes = [o.get("parameters", {}).get("binary_data_size") for o in document["outputs"]]
         if all(isinstance(size, int) for size in sizes) and _header_length(reply) + sum(sizes) != len(reply.body):
             return Verdict(SHAPE, f"outputs of {sum(sizes)} bytes announced, {len(reply.body) - _header_length(reply)} sent")
+        for spec, size in zip(got.values(), sizes, strict=True):
+            if isinstance(size, int) and not kserve_model.weighs(spec.datatype, spec.shape, size):
+                return Verdict(SHAPE, f"answered {size} bytes as {spec}")
         return FINE
 
     def outputs(self, answer: Reply) -> Tensors:
         document = _document(answer)
         at, tensors = _header_length(answer), {}
         for output in document["outputs"]:
-            kind, shape = NUMPY_TYPES[output["datatype"]], output["shape"]
+            name, datatype, shape = output["name"], output["datatype"], output["shape"]
             size = output.get("parameters", {}).get("binary_data_size")
             if size is None:
-                tensors[output["name"]] = np.array(output["data"], kind).reshape(shape)
+                tensors[name] = _unlisted(datatype, output["data"], shape)
             else:
-                tensors[output["name"]] = np.frombuffer(answer.body[at : at + size], kind).reshape(shape)
+                tensors[name] = kserve_model.decode(datatype, shape, answer.body[at : at + size])
                 at += size
         return tensors
 
+    def batches(self) -> dict[int, int]:
+        """Executed batch size -> how often, since the model was loaded; empty where the server does not say."""
+        model = self._workload.model
+        return triton_stats.over_http(self._word, model_path(model.name, model.version))
+
     def close(self) -> None:
         pass
+
+
+def describe(word: Word, name: str, version: str) -> Served:
+    """The server and its model `name`, of `version` or of the one that it takes where that is ""; RunError.
+
+    The message says what was asked for and which models there are.
+    """
+    address = word.address(8000)
+    status, server = ask(word, address, "/v2")
+    if status != 200 or not isinstance(server, dict):
+        raise RunError(f"target {word}: GET /v2 answered {status}: no KServe v2 server")
+    status, metadata = ask(word, address, model_path(name, version))
+    if status != 200:
+        which = f"model {name!r}" + (f" version {version}" if version else "")
+        raise RunError(f"target {word}: no {which}: {error_text(metadata)}; it has: {_served(word)}")
+    try:
+        return kserve_model.served(server, metadata)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise RunError(f"target {word}: what it says of model {name!r} is no KServe v2 metadata: {metadata!r:.200}") from None
+
+
+def configuration(word: Word, name: str, version: str) -> Config | None:
+    """Triton's configuration of a model; None from a server that has none to show."""
+    status, document = ask(word, word.address(8000), f"{model_path(name, version)}/config")
+    return kserve_model.config(document) if status == 200 and isinstance(document, dict) else None
+
+
+def is_ready(word: Word, name: str, version: str) -> bool:
+    """Whether the model can be asked now."""
+    return ask(word, word.address(8000), f"{model_path(name, version)}/ready")[0] == 200
+
+
+def model_path(name: str, version: str) -> str:
+    """Where a model is; without a version, the one that the server takes."""
+    return f"/v2/models/{quote(name, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
+
+
+def _served(word: Word) -> str:
+    status, models = ask(word, word.address(8000), "/v2/repository/index", "POST")
+    if status != 200 or not isinstance(models, list):
+        return "(it does not list its models)"
+    return kserve_model.listed(models)
 
 
 def error_text(reply: Any) -> str:
@@ -153,5 +207,10 @@ def _document(reply: Reply) -> dict[str, Any]:
     return document
 
 
-def _specs(tensors: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(t["name"], t["datatype"], tuple(int(n) for n in t["shape"])) for t in tensors)
+def _unlisted(datatype: str, data: list[Any], shape: list[int]) -> np.ndarray:
+    """The tensor in a JSON list, flat or nested."""
+    if datatype != "BYTES":
+        return np.array(data, NUMPY_TYPES["FP32" if datatype == "BF16" else datatype]).reshape(shape)
+    flat = np.array(data, np.object_).ravel()
+    flat[:] = [text.encode() if isinstance(text, str) else text for text in flat.tolist()]
+    return flat.reshape(shape)

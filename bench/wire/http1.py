@@ -6,6 +6,7 @@ from typing import NamedTuple
 HEAD_LIMIT = 65536
 _END = b"\r\n\r\n"
 _UNTIL_CLOSE, _CHUNKED = -1, -2
+_SIZE, _CHUNK_END, _TRAILERS = 0, -1, -2  # what comes next of a chunked body, where it is no chunk
 
 
 class ProtocolError(Exception):
@@ -26,6 +27,8 @@ class Reply(NamedTuple):
 
     head: Head
     body: bytes
+    marks: tuple[tuple[int, int], ...] = ()  # of a stream: (time in ns, bytes of the body that were there then), in order
+    ended: str = ""  # of a stream that broke off: how
 
 
 def request_head(path: str, host: str, headers: dict[str, str], length: int, method: str = "POST") -> bytes:
@@ -75,18 +78,28 @@ def _body_length(status: int, headers: dict[bytes, bytes]) -> int:
 class ReplyReader:
     """Reads one reply after another from a connection that carries one request at a time."""
 
-    __slots__ = ("_data", "_decoded", "_head", "_parsed")
+    __slots__ = ("_body", "_data", "_head", "_left")
 
     def __init__(self) -> None:
         self._head: Head | None = None
-        self._data = bytearray()
-        self._decoded = bytearray()
-        self._parsed = 0  # how far the chunks have been decoded
+        self._data = bytearray()  # what has not yet been taken apart: of the head, or of a body in chunks
+        self._body = bytearray()
+        self._left = _SIZE  # of a chunked body: bytes of its chunk still to come, or which part is
 
     @property
     def idle(self) -> bool:
         """Whether no byte of a reply has come yet."""
         return self._head is None and not self._data
+
+    @property
+    def body_bytes(self) -> int:
+        """How much of the body is there, out of its chunks, while a reply is read."""
+        return len(self._body)
+
+    @property
+    def so_far(self) -> Reply | None:
+        """What is there of a reply whose head has come."""
+        return Reply(self._head, bytes(self._body)) if self._head is not None else None
 
     def feed(self, piece: bytes) -> Reply | None:
         """Take the next bytes; the reply when they complete it. ProtocolError where they are no reply."""
@@ -105,22 +118,22 @@ class ReplyReader:
                     raise ProtocolError("the server switched to another protocol")
                 self._data = bytearray()
                 return self.feed(data[end + 4 :]) if len(data) > end + 4 else None
-            self._head, self._data = head, bytearray(data[end + 4 :])
-        else:
+            self._head, self._data = head, bytearray()
+            piece = data[end + 4 :]
+        if self._head.length == _CHUNKED:
             self._data += piece
-        return self._body()
+            return self._chunks()
+        self._body += piece
+        return self._stated()
 
     def end(self) -> Reply | None:
         """The connection was closed: the reply that ends so, None between replies, ProtocolError within one."""
         if self.idle:
             return None
         if self._head is None or self._head.length != _UNTIL_CLOSE:
-            got = len(self._data)
-            raise ProtocolError(f"the connection was closed within a reply, after {got} bytes of its {self._part()}")
-        return self._whole(bytes(self._data))
-
-    def _part(self) -> str:
-        return "head" if self._head is None else "body"
+            part, got = ("head", len(self._data)) if self._head is None else ("body", len(self._body))
+            raise ProtocolError(f"the connection was closed within a reply, after {got} bytes of its {part}")
+        return self._whole()
 
     def _keep_head(self, data: bytes) -> None:
         if len(data) > HEAD_LIMIT:
@@ -129,51 +142,57 @@ class ReplyReader:
             raise ProtocolError(f"not an HTTP/1.1 reply: it begins with {data[:40]!r}")
         self._data = bytearray(data)
 
-    def _body(self) -> Reply | None:
+    def _stated(self) -> Reply | None:
         assert self._head is not None
         length = self._head.length
-        if length == _CHUNKED:
-            return self._chunks()
-        if length == _UNTIL_CLOSE or len(self._data) < length:
+        if length == _UNTIL_CLOSE or len(self._body) < length:
             return None
-        if len(self._data) > length:
-            raise ProtocolError(f"{len(self._data) - length} bytes after the end of a reply")
-        return self._whole(bytes(self._data))
+        if len(self._body) > length:
+            raise ProtocolError(f"{len(self._body) - length} bytes after the end of a reply")
+        return self._whole()
 
     def _chunks(self) -> Reply | None:
+        """Take apart as much of the chunks as there is; of one that has not come whole, what is there."""
         data = self._data
-        while True:
-            line = data.find(b"\r\n", self._parsed)
-            if line < 0:
-                if len(data) - self._parsed > 1024:
+        while self._left != _TRAILERS:
+            if self._left > 0:
+                self._body += data[: self._left]
+                taken = min(self._left, len(data))
+                del data[:taken]
+                self._left -= taken
+                if self._left:
+                    return None
+                self._left = _CHUNK_END
+            if self._left == _CHUNK_END:
+                if not b"\r\n".startswith(data[:2]):
+                    raise ProtocolError("a chunk that does not end where its size says")
+                if len(data) < 2:
+                    return None
+                del data[:2]
+                self._left = _SIZE
+            if (line := data.find(b"\r\n")) < 0:
+                if len(data) > 1024:
                     raise ProtocolError("a malformed chunk: its size has no end")
                 return None
-            size = _chunk_size(bytes(data[self._parsed : line]))
-            if size == 0:
-                return self._trailers(line)
-            end = line + 2 + size
-            if len(data) < end + 2:
-                return None
-            if data[end : end + 2] != b"\r\n":
-                raise ProtocolError("a chunk that does not end where its size says")
-            self._decoded += data[line + 2 : end]
-            self._parsed = end + 2
+            self._left = _chunk_size(bytes(data[:line])) or _TRAILERS
+            del data[: line + (2 if self._left > 0 else 0)]  # trailers, or none, begin with the end of the last size
+        return self._trailers()
 
-    def _trailers(self, line: int) -> Reply | None:
+    def _trailers(self) -> Reply | None:
         data = self._data
-        end = line + 2 if data[line + 2 : line + 4] == b"\r\n" else data.find(_END, line) + 2
-        if end < line + 2 or len(data) < end + 2:
-            if len(data) - line > HEAD_LIMIT:
+        end = 2 if data[2:4] == b"\r\n" else data.find(_END) + 2
+        if end < 2 or len(data) < end + 2:
+            if len(data) > HEAD_LIMIT:
                 raise ProtocolError(f"trailers longer than {HEAD_LIMIT} bytes")
             return None
         if len(data) > end + 2:
             raise ProtocolError(f"{len(data) - end - 2} bytes after the end of a reply")
-        return self._whole(bytes(self._decoded))
+        return self._whole()
 
-    def _whole(self, body: bytes) -> Reply:
+    def _whole(self) -> Reply:
         assert self._head is not None
-        reply = Reply(self._head, body)
-        self._head, self._data, self._decoded, self._parsed = None, bytearray(), bytearray(), 0
+        reply = Reply(self._head, bytes(self._body))
+        self._head, self._data, self._body, self._left = None, bytearray(), bytearray(), _SIZE
         return reply
 
 

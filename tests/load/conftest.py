@@ -16,8 +16,10 @@ from bench import store
 from bench import workload as workloads
 from bench.load.answers import Reference
 from bench.load.recorder import Recorder
-from bench.record import PROTOCOL, RECORD, STATUS, Run
-from bench.targets.base import FINE, Facts, Verdict, WireRequest
+from bench.payloads import Prompt
+from bench.record import BROKEN, PROTOCOL, RECORD, STATUS, Chunks, Run
+from bench.targets import streams
+from bench.targets.base import FINE, Facts, Streamed, Verdict, WireRequest
 from bench.tensors import Tensors
 from bench.wire import http1
 from bench.wire.http1 import Reply
@@ -109,6 +111,7 @@ class Server:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what a script sends apart arrives apart
                 self.connections += 1
                 self._sockets.append(connection)
                 self._spawn(self._serve, connection)
@@ -165,11 +168,49 @@ class Plain:
         pass
 
 
+class Streaming(Plain):
+    """A target whose replies are lines, each the number of tokens in it; "end" is the last, "error" what a server may say."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__(address)
+        self.prompts: list[Prompt] = []
+
+    def requests(self, payloads: Sequence[Any]) -> list[WireRequest]:
+        return super().requests([{"x": prompt.ids} for prompt in payloads])
+
+    def streamed(self, answer: Reply, prompt: Prompt) -> Streamed:
+        self.prompts.append(prompt)
+        taken, ended = streams.Taken(), False
+        for t_ns, line in streams.line_texts(answer):
+            ended = line == b"end"
+            if line == b"error":
+                taken.fail(STATUS, "the server said error")
+            elif not ended:
+                taken.add(t_ns, int(line))
+                taken.ids += [7] * int(line)
+        if not ended and not answer.ended:
+            taken.fail(BROKEN, "no end")
+        return taken.streamed(prompt, answer.ended)
+
+
 class Written(list[np.ndarray]):
     """A record writer that keeps what it is given."""
 
-    def write(self, records: np.ndarray) -> None:
+    def __init__(self) -> None:
+        self.chunks: list[Chunks] = []
+
+    def write(self, records: np.ndarray, chunks: Chunks | None = None) -> None:
         self.append(records)
+        self.chunks += [] if chunks is None else [chunks]
+
+    def streams(self) -> dict[int, tuple[list[int], list[int]]]:
+        """Id of a record -> (times in ns, tokens) of its pieces."""
+        both = zip(self, self.chunks, strict=True)
+        return {
+            int(id_): tuple(column.tolist() for column in chunks.of_record(n))  # type: ignore[misc]
+            for records, chunks in both
+            for n, id_ in enumerate(records["id"])
+        }
 
     @property
     def records(self) -> np.ndarray:
@@ -205,7 +246,9 @@ def drained() -> Callable[..., np.ndarray]:
 
     def drain(recorder: Recorder, target: Any, answers: Tensors | None = None) -> np.ndarray:
         written = Written()
-        recorder.drain(target, Reference(Check(tolerance=1e-3), answers or {}), written)  # type: ignore[arg-type]
+        stacked = answers or {}
+        each = {n: {name: a[n] for name, a in stacked.items()} for n in range(min(map(len, stacked.values()), default=0))}
+        recorder.drain(target, Reference(Check(tolerance=1e-3), each), written)  # type: ignore[arg-type]
         return written.records
 
     return drain
@@ -215,6 +258,24 @@ def drained() -> Callable[..., np.ndarray]:
 def plain() -> Callable[[tuple[str, int]], Plain]:
     """Makes the stand-in target for an address."""
     return Plain
+
+
+@pytest.fixture
+def streaming() -> Callable[[tuple[str, int]], Streaming]:
+    """Makes the stand-in target that streams for an address."""
+    return Streaming
+
+
+@pytest.fixture
+def written() -> Callable[[Recorder, Any], Written]:
+    """What a writer is given of the rows that a recorder was told to hand over."""
+
+    def drain(recorder: Recorder, target: Any) -> Written:
+        kept = Written()
+        recorder.drain(target, Reference(Check(), {}), kept)  # type: ignore[arg-type]
+        return kept
+
+    return drain
 
 
 @pytest.fixture
@@ -254,5 +315,24 @@ def flask_like() -> Script:
             x = json.loads(exchange.request.body)["inputs"]["x"]
             document = {"model": "made", "version": "1", "shapes": {"y": [len(x), len(x[0])]}, "predictions": {"y": x}}
         exchange.reply(body=json.dumps(document).encode())
+
+    return script
+
+
+@pytest.fixture
+def flask_streaming() -> Script:
+    """A script that speaks like the Flask baseline with a model "made" that answers every prompt with 0, 1, 2, ..."""
+
+    def script(exchange: Exchange) -> None:
+        if exchange.request.path == "/metadata":
+            about = {"model": "made", "version": "1", "flask_version": "3", "generates": True}
+            exchange.reply(body=json.dumps(about).encode())
+            return
+        id_ = exchange.request.headers["x-request-id"]
+        exchange.send(f"HTTP/1.1 200 OK\r\nX-Request-Id: {id_}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        for n in range(json.loads(exchange.request.body)["max_tokens"]):
+            line = b'{"token": %d}\n' % n
+            exchange.send(b"%x\r\n%s\r\n" % (len(line), line))
+        exchange.send(b'f\r\n{"done": true}\n\r\n0\r\n\r\n')
 
     return script

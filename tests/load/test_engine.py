@@ -96,6 +96,17 @@ def test_a_closed_loop_sends_again_when_the_reply_came(serve: Any, run: Any) -> 
     assert set(records["status"]) == {200}
 
 
+def test_a_target_may_say_that_the_server_keeps_no_connections(
+    serve: Any, run: Any, plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request then has a connection of its own, though the replies' heads promise more."""
+    monkeypatch.setattr(plain, "keeps_connections", False, raising=False)
+    server = serve(lambda x: x.reply())
+    ended = run(server.address, workload())
+    assert ended.errors() == [""] * 5
+    assert [request.turn for request in server.requests] == [0] * 5
+
+
 def test_requests_carry_their_ids_and_payloads_in_turn(serve: Any, run: Any) -> None:
     """Ids are 0, 1, 2, ... on the wire and in the records; request n carries payload n mod the number of distinct ones."""
     server = serve(lambda x: x.reply())

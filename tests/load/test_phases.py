@@ -63,3 +63,10 @@ def test_a_schedule_that_counts_has_as_many_sends_in_its_window(
 def test_users_do_not_move_the_phases() -> None:
     """A closed loop of many users has the phases of one."""
     assert Phases.of(make_workload(load=Closed(9)), 5) == Phases.of(make_workload(), 5)
+
+
+def test_what_is_under_way_is_given_up_two_timeouts_after_the_end_but_streams_may_take_as_long_again_as_the_run() -> None:
+    """A run of 100 ms: with a timeout of 20 ms, plain replies have 40 ms and streams 100; with one of 80 ms both have 160."""
+    phases = Phases(start_ns=1000, window_ns=1000, end_ns=1000 + 100 * MS, requests=None)
+    assert [phases.limit_ns(20 * MS, streams) - phases.end_ns for streams in (False, True)] == [40 * MS, 100 * MS]
+    assert [phases.limit_ns(80 * MS, streams) - phases.end_ns for streams in (False, True)] == [160 * MS, 160 * MS]

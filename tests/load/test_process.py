@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import payloads, words
+from bench import answers, payloads, words
 from bench.arrivals import Closed
 from bench.errors import RunError, UsageError
 from bench.load import Plan, Progress
@@ -19,7 +19,7 @@ from bench.slo import Nanoseconds
 from bench.targets.base import Facts
 from bench.tensors import TensorSpec
 from bench.testing import make_workload
-from bench.workload import Workload
+from bench.workload import Generate, Payload, Workload
 
 MINUTE = Nanoseconds(60 * 10**9)
 
@@ -45,8 +45,8 @@ def test_a_plan_is_carried_out_from_probe_to_records(
 ) -> None:
     """Three users of Locust's make the 40 requests asked for; each is on disk, checked, and was seen by the server."""
     server, workload = serve(flask_like), make_workload(warmup_ns=Nanoseconds(0), requests=40, load=Closed(3))
-    reference = tmp_path / "reference.npz"
-    np.savez(reference, y=np.stack([tensors["x"] for tensors in payloads.make(workload)]))
+    reference = tmp_path / "reference.arrow"
+    answers.write(reference, {n: {"y": tensors["x"]} for n, tensors in enumerate(payloads.make(workload))})  # type: ignore[index]
     facts = load.prepare(plan_for(server, tmp_path, workload, reference))
     assert facts == Facts("flask", "3", (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 4)),), facts.details)
     begun: list[tuple[int, int]] = []
@@ -63,6 +63,34 @@ def test_a_plan_is_carried_out_from_probe_to_records(
     assert server.connections == 1 + 3  # the probe's, and one a user
     assert (tmp_path / "answers.arrow").exists()
     assert not (tmp_path / "load.log").exists()
+
+
+def test_streams_are_on_disk_with_every_piece(
+    load: LocustLoad, serve: Any, flask_streaming: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
+) -> None:
+    """Two users' replies of three tokens each, compared with the reference, every token with its time."""
+    server = serve(flask_streaming)
+    workload = make_workload(
+        payload=Payload(generate=Generate(prompt_tokens=4, output_tokens=3), distinct=2),
+        warmup_ns=Nanoseconds(0), requests=10, load=Closed(2),
+    )  # fmt: skip
+    reference = tmp_path / "reference.arrow"
+    tokens = {"tokens": np.arange(3), "margin": np.ones(3, np.float32)}
+    answers.write(reference, {0: tokens, 1: tokens})
+    load.prepare(plan_for(server, tmp_path, workload, reference))
+    outcome = load.run(ignore, ignore)
+    load.close()
+    run = stored(tmp_path, workload)
+    assert run.chunks is not None
+    assert len(run.records) >= 10
+    assert set(run.records["error"]) == {0}
+    assert set(run.records["check"]) == {SAME}
+    for n, record in enumerate(run.records):
+        times, counts = run.chunks.of_record(n)
+        assert counts.tolist() == [1, 1, 1]
+        assert record["start_ns"] < times[0] <= times[1] <= times[2] <= record["end_ns"]
+    assert outcome.details["messages"] == {}
+    assert answers.read(tmp_path / "answers.arrow")[0][1]["tokens"].tolist() == [0, 1, 2]
 
 
 def test_where_nothing_listens_the_error_names_the_address(load: LocustLoad, nobody: tuple[str, int], tmp_path: Path) -> None:

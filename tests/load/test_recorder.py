@@ -8,13 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import payloads
 from bench.load import recorder as recorders
 from bench.load.answers import KEPT, Reference
 from bench.load.recorder import Recorder
-from bench.record import ANSWER, DIFFERENT, NOT_COMPARED, OK, RECORD, SAME, TIMEOUT
+from bench.payloads import Prompt
+from bench.record import (
+    ANSWER,
+    BROKEN,
+    CONNECT,
+    DIFFERENT,
+    NOT_COMPARED,
+    OK,
+    PROTOCOL,
+    RECORD,
+    SAME,
+    STALLED,
+    STATUS,
+    TIMEOUT,
+    TOKENS,
+    Chunks,
+)  # fmt: skip
+from bench.targets.base import FINE, Streamed, Verdict
 from bench.tensors import Tensors
 from bench.testing import make_workload
-from bench.workload import Check, DataType, Input, Payload
+from bench.workload import Check, DataType, Generate, Input, Payload
 
 Drain = Callable[..., np.ndarray]
 
@@ -64,7 +82,7 @@ def test_a_reply_with_a_wrong_answer_becomes_an_error(drained: Drain) -> None:
     assert list(records["error"]) == [OK, ANSWER]
     assert list(records["check"]) == [SAME, DIFFERENT]
     assert (recorder.done, recorder.errors) == (2, 1)
-    assert "output x of request 0 differs from the reference answer by 0.5, allowed is 0.001" in recorder.messages[ANSWER]
+    assert "output x of request 0: differs from the reference answer by 0.5, allowed is 0.001" in recorder.messages[ANSWER]
 
 
 def test_a_reply_whose_outputs_cannot_be_read_is_a_wrong_answer(drained: Drain) -> None:
@@ -137,3 +155,116 @@ def test_no_row_is_lost_or_doubled_however_they_change_hands(handovers: list[int
 
         recorder.drain(Echoing(), Reference(Check(), {}), Writing())  # type: ignore[arg-type]
         assert written == list(range(number))
+
+
+# ---------------------------------------------------------------- streams
+
+
+class Streaming:
+    """A target whose answers are what they are taken apart to."""
+
+    def streamed(self, answer: Streamed, prompt: Prompt) -> Streamed:
+        return answer
+
+
+def stream_recorder(every: int = 1, distinct: int = 4) -> Recorder:
+    payload = Payload(generate=Generate(prompt_tokens=3, output_tokens=2), distinct=distinct)
+    made = make_workload(check=Check(every=every), payload=payload)
+    return Recorder(made, items=1, prompts=payloads.make(made))  # type: ignore[arg-type]
+
+
+def stream(*t_ns: int, verdict: Verdict = FINE, tokens: tuple[int, ...] = (5, 6)) -> Streamed:
+    """A reply whose pieces came at these times, a token each."""
+    return Streamed(t_ns, [1] * len(t_ns), {"tokens": np.array(tokens)}, verdict)
+
+
+def add(recorder: Recorder, number: int, answer: Streamed | None, verdict: Verdict = FINE, payload: int = 0) -> None:
+    recorder.add(number, payload, 10, 11, 20 + number, 200, *verdict, answer)
+
+
+def drain(recorder: Recorder, reference: dict[int, Tensors] | None = None) -> list[tuple[np.ndarray, Chunks]]:
+    """What is written of all rows."""
+    written: list[tuple[np.ndarray, Chunks]] = []
+
+    class Writing:
+        def write(self, records: np.ndarray, chunks: Chunks) -> None:
+            written.append((records, chunks))
+
+    recorder.hand_over()
+    recorder.drain(Streaming(), Reference(Check(tolerance=0.1), reference or {}), Writing())  # type: ignore[arg-type]
+    return written
+
+
+def test_a_stream_has_its_pieces_and_what_never_began_has_none() -> None:
+    """Also one that broke off has those that came."""
+    recorder = stream_recorder()
+    add(recorder, 0, stream(12, 14))
+    add(recorder, 1, None, Verdict(CONNECT, "refused"))
+    add(recorder, 2, stream(13, verdict=Verdict(BROKEN, "closed")), Verdict(BROKEN, "closed"))
+    ((records, chunks),) = drain(recorder)
+    assert list(records["error"]) == [OK, CONNECT, BROKEN]
+    assert [chunks.of_record(n)[0].tolist() for n in range(3)] == [[12, 14], [], [13]]
+    assert [chunks.of_record(n)[1].tolist() for n in range(3)] == [[1, 1], [], [1]]
+    assert (recorder.done, recorder.errors) == (3, 2)
+    assert recorder.messages == {CONNECT: "refused", BROKEN: "closed"}
+
+
+@pytest.mark.parametrize(
+    ("measured", "judged", "error"),
+    [
+        (OK, STATUS, STATUS),
+        (OK, TOKENS, TOKENS),
+        (BROKEN, STATUS, STATUS),
+        (BROKEN, BROKEN, BROKEN),
+        (STALLED, BROKEN, STALLED),
+        (TIMEOUT, BROKEN, TIMEOUT),
+        (PROTOCOL, BROKEN, PROTOCOL),
+    ],
+)
+def test_a_stream_fails_by_what_was_measured_unless_the_server_said_more(measured: int, judged: int, error: int) -> None:
+    """An error event before the connection closes is the reason; that a silence also lacks an end is none."""
+    recorder = stream_recorder()
+    add(recorder, 0, stream(12, verdict=Verdict(judged, "judged")), Verdict(measured, "measured" if measured else ""))
+    ((records, _),) = drain(recorder)
+    assert list(records["error"]) == [error]
+    assert list(recorder.messages) == [error]
+    assert recorder.errors == 1
+
+
+def test_good_streams_are_held_to_the_reference_as_often_as_asked() -> None:
+    """The first good one to each request, then one in `every`; a failed one does not use up the first."""
+    reference: dict[int, Tensors] = {0: {"tokens": np.array([5, 6]), "margin": np.ones(2, np.float32)}}
+    recorder = stream_recorder(every=4, distinct=1)
+    add(recorder, 0, stream(12, verdict=Verdict(TOKENS, "few")))
+    for number in range(1, 10):
+        add(recorder, number, stream(12, 13, tokens=(5, 9) if number == 8 else (5, 6)))
+    ((records, _),) = drain(recorder, reference)
+    assert list(records["check"]) == [
+        NOT_COMPARED,
+        SAME,
+        *[NOT_COMPARED] * 2,
+        SAME,
+        *[NOT_COMPARED] * 3,
+        DIFFERENT,
+        NOT_COMPARED,
+    ]
+    assert list(records["error"]) == [TOKENS, *[OK] * 7, ANSWER, OK]
+    assert recorder.answers[0]["tokens"].tolist() == [5, 6]
+    assert "token 1 is 9, the reference answer has 6" in recorder.messages[ANSWER]
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=6))
+def test_no_piece_is_lost_or_given_to_another_request(handovers: list[list[int]]) -> None:
+    """Whatever the number of pieces of each reply, and wherever rows change hands."""
+    recorder, number, expected = stream_recorder(), 0, []
+    for sizes in handovers:
+        for size in sizes:
+            expected.append([100 * number + n for n in range(size)])
+            if size:
+                add(recorder, number, stream(*expected[-1]))
+            else:
+                add(recorder, number, None, Verdict(CONNECT, "refused"))
+            number += 1
+        recorder.hand_over()
+    found = [chunks.of_record(n)[0].tolist() for records, chunks in drain(recorder) for n in range(len(records))]
+    assert found == expected

@@ -15,11 +15,12 @@ from bench.load import threads as engines
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
 from bench.load.threads import CallEngine
-from bench.record import ERRORS, SAME
+from bench.payloads import Prompt
+from bench.record import ERRORS, SAME, STALLED
 from bench.slo import Nanoseconds
-from bench.targets.base import FINE, CallReply
+from bench.targets.base import FINE, CallReply, Streamed, Verdict
 from bench.testing import MS, make_workload
-from bench.workload import Workload
+from bench.workload import Generate, Payload, Workload
 
 LIMIT_S = 20.0  # a wait this long means that it will never come
 
@@ -213,3 +214,55 @@ def test_a_backlog_is_given_up_two_timeouts_after_the_end(drained: Any) -> None:
     assert len(records) + engine.unsent == 200
     assert engine.unsent >= 100
     assert np.all(records["start_ns"] <= engine.phases.end_ns + 2 * 50 * MS + 20 * MS + 10**9)  # type: ignore[union-attr]
+
+
+class Streaming(Scripted):
+    """Answers with a stream of two tokens, and takes longer than the timeout for it."""
+
+    def caller(self, payloads: Any) -> Callable[[int, int], CallReply]:
+        call = super().caller(payloads)
+
+        def stream(payload: int, number: int) -> CallReply:
+            call(payload, number)
+            began = time.perf_counter_ns()
+            time.sleep(0.02)
+            verdict = FINE if number != 1 else Verdict(STALLED, "it fell silent")
+            return CallReply(0, verdict, [began, time.perf_counter_ns()][: 2 - (number == 1)])
+
+        return stream
+
+    def streamed(self, answer: list[int], prompt: Prompt) -> Streamed:
+        return Streamed(answer, [1] * len(answer), {"tokens": np.zeros(len(answer), np.int64)}, FINE)
+
+
+def test_the_answer_of_a_call_that_streams_is_taken_apart(written: Any) -> None:
+    """One stream fell silent and keeps the piece that came; to take longer than the timeout is no error of a stream."""
+    made = workload(payload=Payload(generate=Generate(prompt_tokens=3, output_tokens=2)), timeout_ns=Nanoseconds(10 * MS))
+    target, recorder = Streaming(), Recorder(made, 1, prompts=payloads.make(made))  # type: ignore[arg-type]
+    engine = CallEngine(target, payloads.make(made), made, recorder)  # type: ignore[arg-type]
+    engine.open_seat()
+    wait_for(engine.ready)
+    engine.begin(Phases.of(made, time.perf_counter_ns() + 5 * MS))
+    finish(engine)
+    kept = written(recorder, target)
+    assert [ERRORS[code] for code in kept.records["error"]] == ["", "stalled", "", "", ""]
+    assert [tokens for _, tokens in kept.streams().values()] == [[1, 1], [1], [1, 1], [1, 1], [1, 1]]
+    assert recorder.messages == {STALLED: "it fell silent"}
+
+
+def test_a_stream_that_goes_on_for_ever_is_given_up_and_counted() -> None:
+    """It never falls silent, so nothing else would end the run."""
+    gate = threading.Event()
+    made = workload(
+        payload=Payload(generate=Generate(prompt_tokens=3, output_tokens=2)),
+        requests=None, duration_ns=Nanoseconds(30 * MS), timeout_ns=Nanoseconds(10 * MS),
+    )  # fmt: skip
+    target, recorder = Streaming(lambda payload, number: gate.wait(LIMIT_S)), Recorder(made, 1, prompts=payloads.make(made))  # type: ignore[arg-type]
+    engine = CallEngine(target, payloads.make(made), made, recorder)  # type: ignore[arg-type]
+    engine.open_seat()
+    wait_for(engine.ready)
+    engine.begin(Phases.of(made, time.perf_counter_ns() + 5 * MS))
+    wait_for(lambda: engine.finished)
+    engine.join()
+    gate.set()
+    assert (engine.sent, engine.unsent) == (1, 1)

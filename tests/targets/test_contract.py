@@ -149,7 +149,7 @@ def test_a_model_that_was_not_built_is_named(open_at: Open) -> None:
 
 def test_a_device_that_onnx_does_not_have_is_refused(open_at: Open) -> None:
     """The message says which it has."""
-    with pytest.raises(UsageError, match="expected onnx://cpu, got 'gpu' as device"):
+    with pytest.raises(UsageError, match=r"expected onnx://cpu or onnx://cuda:0 .*, got 'gpu'"):
         open_at("onnx", place="gpu")
 
 
@@ -320,6 +320,18 @@ def test_echo_refuses_and_answers_wrongly_as_often_as_asked(made: Any, tmp_path:
     assert [reply.status for reply in replies] == [200, 200, 503, 200, 200, 503]
     right = [r.answer is not None and np.array_equal(r.answer["input"], tensors[0]["input"]) for r in replies]
     assert right == [True, False, False, False, True, False]
+
+
+@pytest.mark.parametrize("datatype", ["BOOL", "UINT8", "FP16", "FP32", "INT64", "BYTES"])
+def test_echo_answers_wrongly_in_every_type(datatype: str, made: Any) -> None:
+    """Of the same type and shape, and no value as it was sent."""
+    payload = Payload(inputs={"x": Input(DataType(datatype), (2, 3), 1.0, 9.0)}, distinct=1)
+    workload = msgspec.structs.replace(made.workload, payload=payload)
+    tensors: Any = payloads.make(workload)
+    call: Any = open_target(words.parse("echo://?wrong=1"), workload).caller(tensors)  # type: ignore[attr-defined]
+    wrong, right = call(0, 0).answer["x"], tensors[0]["x"]
+    assert (wrong.dtype, wrong.shape) == (right.dtype, right.shape)
+    assert not np.any(wrong == right)
 
 
 def test_an_unknown_scheme_is_refused_with_those_that_exist(made: Any) -> None:

@@ -54,6 +54,33 @@ def test_a_chunked_reply_is_the_join_of_its_chunks_in_any_pieces(chunks, cuts, t
     assert reply.body == b"".join(chunks)
 
 
+@given(
+    st.lists(st.binary(min_size=1, max_size=50), min_size=1),
+    st.integers(0, 2000),
+    st.sampled_from(["chunked", "stated", "closing"]),
+)
+def test_what_is_there_of_a_body_is_known_before_it_is_whole(chunks, cut, form):
+    """Out of its chunks, also of a chunk that has come in part: a stream's first bytes count when they are there."""
+    body = b"".join(chunks)
+    header = {"chunked": b"Transfer-Encoding: chunked", "stated": b"Content-Length: %d" % len(body), "closing": b"X: y"}[form]
+    head = b"HTTP/1.1 200 OK\r\n%s\r\n\r\n" % header
+    coded, there = b"", [0] * (len(head) + 1)
+    for chunk in chunks if form == "chunked" else [body]:
+        before, opening = there[-1], b"%x\r\n" % len(chunk) if form == "chunked" else b""
+        coded += opening + chunk + (b"\r\n" if opening else b"")
+        there += (
+            [before] * len(opening)
+            + [before + n + 1 for n in range(len(chunk))]
+            + [there[-1] + len(chunk)] * (2 if opening else 0)
+        )
+    cut = min(cut, len(head + coded) - 1)
+    reader = ReplyReader()
+    assert reader.feed((head + coded)[:cut]) is None
+    assert reader.body_bytes == there[cut]
+    so_far = reader.so_far
+    assert (so_far and so_far.body) == (body[: there[cut]] if cut >= len(head) else None)
+
+
 @given(BODIES)
 def test_a_reply_without_length_ends_with_the_connection(body):
     """HTTP/1.0 servers end a body by closing."""

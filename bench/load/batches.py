@@ -1,0 +1,39 @@
+"""The batch sizes that the server executed within the window, where it says so."""
+
+import threading
+from typing import Any
+
+from bench.load.phases import NEVER, Phases
+
+
+class Batches:
+    """Asks the target when the window begins and when it ends, on threads of its own: a server may take long to answer."""
+
+    def __init__(self, target: Any) -> None:
+        self._ask = getattr(target, "batches", dict)
+        self._asked: list[threading.Thread] = []
+        self._answers: list[dict[int, int]] = [{}, {}]
+
+    def look(self, now: int, phases: Phases | None) -> None:
+        """Ask where it is time to."""
+        if phases is None:
+            return
+        for n, due_ns in enumerate((phases.window_ns, phases.end_ns)):
+            if len(self._asked) == n and due_ns != NEVER and now >= due_ns:
+                self._asked.append(threading.Thread(target=self._take, args=(n,), daemon=True))
+                self._asked[n].start()
+
+    def executed(self) -> dict[str, int]:
+        """Batch size -> how often it was executed between the two; empty where the server does not say."""
+        if len(self._asked) < 1:
+            return {}
+        if len(self._asked) < 2:  # the load ended before the end of the window was looked for
+            self._take(1)
+        for thread in self._asked:
+            thread.join()
+        before, after = self._answers
+        executed = {size: count - before.get(size, 0) for size, count in sorted(after.items())}
+        return {str(size): count for size, count in executed.items() if count > 0}
+
+    def _take(self, n: int) -> None:
+        self._answers[n] = self._ask()

@@ -1,0 +1,35 @@
+"""Which batch sizes Triton executed, from its statistics (the statistics extension of KServe v2)."""
+
+from typing import Any
+
+from bench.errors import RunError
+from bench.targets.control import ask
+from bench.words import Word
+from bench.workload import Model
+
+
+def over_http(word: Word, model_path: str) -> dict[int, int]:
+    """Batch size -> executions since the model was loaded; empty where the server keeps no statistics."""
+    try:
+        status, found = ask(word, word.address(8000), f"{model_path}/stats")
+        return _executions(found["model_stats"]) if status == 200 else {}
+    except (RunError, LookupError, TypeError, ValueError):
+        return {}
+
+
+def over_grpc(connection: Any, model: Model) -> dict[int, int]:
+    """The same, asked by a client of tritonclient.grpc, which is closed after."""
+    from tritonclient.utils import InferenceServerException
+
+    try:
+        stats = connection.get_inference_statistics(model.name, model.version, as_json=True, client_timeout=10.0)
+        return _executions(stats["model_stats"])
+    except (InferenceServerException, LookupError, TypeError, ValueError):
+        return {}
+    finally:
+        connection.close()
+
+
+def _executions(stats: Any) -> dict[int, int]:
+    # protobuf's JSON leaves zeros out and writes 64-bit numbers as texts
+    return {int(b["batch_size"]): int(b["compute_infer"].get("count", 0)) for b in stats[0].get("batch_stats", ())}

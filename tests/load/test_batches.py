@@ -1,0 +1,58 @@
+"""Executed batch sizes of the window, out of counters that only grow."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from bench.load.batches import Batches
+from bench.load.phases import NEVER, Phases
+
+
+class Server:
+    """Says one answer after another."""
+
+    def __init__(self, *answers: dict[int, int]) -> None:
+        self._answers: Iterator[dict[int, int]] = iter(answers)
+        self.askers: list[str] = []
+
+    def batches(self) -> dict[int, int]:
+        self.askers.append(threading.current_thread().name)
+        return next(self._answers)
+
+
+PHASES = Phases(start_ns=0, window_ns=100, end_ns=200, requests=None)
+
+
+def test_what_was_executed_within_the_window_is_the_difference() -> None:
+    """Sizes that were not executed in it are left out, new ones are there; it is asked twice, by threads of its own."""
+    server = Server({1: 5, 2: 7, 8: 1}, {1: 6, 2: 7, 4: 3, 8: 1})
+    batches = Batches(server)
+    for now in range(0, 260, 20):
+        batches.look(now, PHASES)
+    assert batches.executed() == {"1": 1, "4": 3}
+    assert len(server.askers) == 2
+    assert threading.current_thread().name not in server.askers
+
+
+@pytest.mark.parametrize("end_ns", [NEVER, 200])
+def test_a_window_whose_end_was_not_seen_ends_when_it_is_asked_for(end_ns: int) -> None:
+    """A closed loop that counts requests finds the end itself."""
+    batches = Batches(Server({1: 5}, {1: 9}))
+    batches.look(150, Phases(0, 100, end_ns, None))
+    assert batches.executed() == {"1": 4}
+
+
+def test_nothing_is_told_where_the_window_never_began_or_the_server_does_not_say() -> None:
+    """A target without statistics, a run that was stopped in its warm-up, a server that forgot: no numbers, no error."""
+    never = Batches(Server({1: 1}))
+    never.look(50, PHASES)
+    never.look(50, None)
+    assert never.executed() == {}
+    silent = Batches(object())
+    silent.look(150, PHASES)
+    silent.look(250, PHASES)
+    assert silent.executed() == {}
+    restarted = Batches(Server({1: 50}, {1: 3}))
+    restarted.look(150, PHASES)
+    assert restarted.executed() == {}
