@@ -1,85 +1,106 @@
-"""Flask against Triton on ResNet-50: both started here, measured in turn, compared. The five-minute tour of bench."""
+"""Several servers on one workload, all started here, measured in turn, compared: the five-minute tour of bench."""
 
 import argparse
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import endpoint as endpoints
-from bench import environment, errors, resources, store, words
+from bench import environment, errors, recorded, resources, store, words
 from bench import workload as workloads
 from bench.analysis.summary import Summary, summarize
-from bench.commands.flags import add_load, add_output, count, override
+from bench.commands.flags import add_load, add_output, add_repository, count, override
 from bench.commands.run import drivers, measure, slug
 from bench.endpoint import Endpoint
 from bench.errors import BenchError, RunError
 from bench.experiments import demo
 from bench.record import Run
-from bench.reports import html, markdown, text
+from bench.reports import html, markdown, tables, text
 from bench.terminal import Terminal
 
-ROUNDS, REQUESTS = 6, 120
+SIDES, ROUNDS, REQUESTS = ("flask", "triton"), 6, 120
+# of a workload that generates; a request takes seconds on a CPU, and three rounds are the fewest that give an interval
+GENERATING = ("flask", "triton?batching=off", "triton?batching=dynamic", "triton?batching=continuous")
+GENERATING_ROUNDS, GENERATING_REQUESTS = 3, 8
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "sides", nargs="*", default=["flask", "triton"], metavar="TARGET", help="two targets (default: flask triton)"
-    )
+        "sides", nargs="*", metavar="TARGET", help="two targets or more, all compared with the first (default: flask triton; "
+        "of a workload that generates: flask, and triton with each mode of batching)",
+    )  # fmt: skip
     parser.add_argument("--workload", default="resnet50", metavar="W", help="a name or a .toml file (default: resnet50)")
-    parser.add_argument("--rounds", type=count, default=ROUNDS, metavar="N", help=f"rounds of each side (default: {ROUNDS})")
+    rounds = f"rounds of each side (default: {ROUNDS}; of a workload that generates: {GENERATING_ROUNDS})"
+    parser.add_argument("--rounds", type=count, metavar="N", help=rounds)
     add_load(parser)
+    add_repository(parser)
     add_output(parser)
 
 
 def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> int:
-    if len(args.sides) != 2:
-        raise errors.UsageError(f"bench demo: expected two targets, got {len(args.sides)}")
     workload = override(resources.load_workload(args.workload), args)
+    generates = workload.payload.generate is not None
+    sides = args.sides or (GENERATING if generates else SIDES)
+    if len(sides) < 2:
+        raise errors.UsageError(f"bench demo: expected two targets or more, got {len(sides)}")
     if not args.requests and not args.duration:
-        workload = workloads.override(workload, requests=REQUESTS)
-    asked = [words.parse(side) for side in args.sides]
+        workload = workloads.override(workload, requests=GENERATING_REQUESTS if generates else REQUESTS)
+    rounds = args.rounds or (GENERATING_ROUNDS if generates else ROUNDS)
+    asked = [words.parse(side) for side in sides]
     for word in asked:
-        endpoints.check(word)
+        endpoints.check(word, workload, args.model_repository)
+    reference = recorded.find(args.workload, workload)
     clock, facts = drivers(asked[0])[1], environment.fingerprint()
     folder = store.create(args.output, slug(f"demo-{workload.name}"), clock)
     with contextlib.ExitStack() as stack:
         live = [
-            stack.enter_context(endpoints.live(word, workload, folder / f"server-{n}.log", say))
+            stack.enter_context(endpoints.live(word, workload, folder / f"server-{n}.log", say, args.model_repository))
             for n, word in enumerate(asked, 1)
         ]
-        names = _names(live)
+        if reference is not None:
+            live = [replace(one, reference=reference) for one in live]
+        names = side_names(live)
         folders = demo.begin(folder, workload.name, names)
 
         def one(which: int, number: int, path: Path) -> Run:
             load, clock, sampler = drivers(live[which].word)
-            label = f"round {number} of {args.rounds}, {names[which]}"
+            label = f"round {number} of {rounds}, {names[which]}"
             done = measure(workload, live[which], path, load, clock, sampler, facts, say, label)
             say(f"{label}: {_in_short(summarize(done))}")
             return done
 
-        say(f"{workload.name}: {args.rounds} rounds a side, in turn, on {names[0]} and {names[1]}")
+        say(f"{workload.name}: {rounds} rounds a side, in turn, on {', '.join(names[:-1])} and {names[-1]}")
         try:
-            whole = demo.measure(folders, args.rounds, workload.seed, one)
+            whole = demo.measure(folders, rounds, workload.seed, one)
         except BenchError as error:
             raise RunError(f"{error}\nthe finished rounds are kept: bench report {folder}") from None
     return _show(folder, whole, out)
 
 
 def _in_short(summary: Summary) -> str:
+    valid = "" if summary.valid else ", INVALID"
+    if (s := summary.streaming) is not None:
+        mean = f", mean TTFT {tables.point(s.ttft.mean)}" if s.ttft.mean else ""
+        return f"{summary.requests} requests, {tables.number(s.tokens.value)} tokens/s{mean}{valid}"
     mean = f", mean {summary.latency.mean.value:.0f} ms" if summary.latency.mean else ""
-    return f"{summary.requests} requests, {summary.throughput.value:.1f}/s{mean}" + ("" if summary.valid else ", INVALID")
+    return f"{summary.requests} requests, {summary.throughput.value:.1f}/s{mean}{valid}"
 
 
-def _names(live: list[Endpoint]) -> list[str]:
-    """Two names that tell the sides apart: those of one name get the options in which they differ, or else numbers."""
-    names = [side.name for side in live]
-    if names[0] == names[1]:
-        asked = [side.asked.options for side in live]
-        differing = [mine.items() - other.items() for mine, other in (asked, asked[::-1])]
-        names = [" ".join([name, *(f"{k}={v}" for k, v in sorted(of))]) for name, of in zip(names, differing, strict=True)]
-    if names[0] == names[1]:
-        names = [f"{name} ({n})" for n, name in enumerate(names, 1)]
-    return names
+def side_names(live: Sequence[Endpoint]) -> list[str]:
+    """Names that tell the sides apart: those of one name get the options in which they differ, or else numbers.
+
+    Where sides differ in precision, every name says its own.
+    """
+    precisions = [one.model.precision if one.model else one.asked.options.get("precision", "") for one in live]
+    apart = len(set(precisions)) > 1
+    made = []
+    for side, precision in zip(live, precisions, strict=True):
+        alike = [other.asked.options for other in live if other.name == side.name]
+        told = {k: v for k, v in side.asked.options.items() if len({of.get(k) for of in alike}) > 1}
+        told |= {"precision": precision} if apart and precision else {}
+        made.append(" ".join([side.name, *(f"{k}={v}" for k, v in sorted(told.items()))]))
+    return [f"{name} ({made[: n + 1].count(name)})" if made.count(name) > 1 else name for n, name in enumerate(made)]
 
 
 def _show(folder: Path, whole: bool, out: Callable[[str], None]) -> int:

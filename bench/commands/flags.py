@@ -68,12 +68,19 @@ def add_load(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--warmup", type=_reads(_duration), metavar="D", help="sent before, not measured")
     group.add_argument("--timeout", type=_reads(_some_time), metavar="D", help="a reply that takes longer is an error")
     group.add_argument("--seed", type=_reads(_seed), metavar="N", help="of payloads and schedules")
-    group.add_argument("--slo", type=_reads(slo.parse_slo), metavar="SLO", help='such as "p99<250ms,errors<1%%"')
+    group.add_argument("--slo", type=_reads(slo.parse_slo), metavar="SLO",
+                       help='such as "p99<250ms,errors<1%%"; of streams also ttft, tpot and itl')  # fmt: skip
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
+    )
+
+
+def add_repository(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model-repository", type=Path, metavar="DIR", help="a Triton that bench starts serves your models in DIR, not its own"
     )
 
 
@@ -83,6 +90,8 @@ def override(workload: Workload, args: argparse.Namespace) -> Workload:
         raise UsageError("--duration and --requests contradict each other: a window ends after a time or after a count")
     if args.duration:  # a duration given here ends a window that the file ends by a count
         workload = msgspec.structs.replace(workload, requests=None)
+    if args.slo and (problem := args.slo.problem(workload.payload.generate is not None)):
+        raise UsageError(f"--slo: {problem}")
     return workloads.override(
         workload,
         load=_load(workload, args),

@@ -3,17 +3,19 @@
 import argparse
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench import endpoint as endpoints
-from bench import environment, errors, resources, runner, samplers, store, words
+from bench import environment, errors, recorded, resources, runner, samplers, store, words
 from bench.analysis.summary import Summary, summarize
 from bench.arrivals import Closed
 from bench.clock import Clock, SystemClock
 from bench.commands import flags
 from bench.endpoint import Endpoint
-from bench.load import Load, Progress
+from bench.errors import UsageError
+from bench.load import Load, Progress, once
 from bench.record import Run
 from bench.reports import data, html, text
 from bench.reports.run_page import broken_promises
@@ -27,6 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", required=True, metavar="T", help="triton[@24.07][?option=value,...], flask, or a URL: "
                         "triton-http://HOST:PORT, triton-grpc://HOST:PORT, flask://HOST:PORT, onnx://cpu, echo://")  # fmt: skip
     flags.add_load(parser)
+    flags.add_repository(parser)
+    parser.add_argument("--record-reference", action="store_true", help="ask the target each distinct request once, keep the "
+                        "answers beside the workload file, and compare replies with them from then on")  # fmt: skip
     flags.add_output(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
@@ -34,12 +39,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> int:
     workload = flags.override(resources.load_workload(args.workload), args)
     word = words.parse(args.target)
-    endpoints.check(word)
+    endpoints.check(word, workload, args.model_repository)
+    reference = _recorded(args, word, workload)
     load, clock, sampler = drivers(word)
     facts = environment.fingerprint() if sampler else {}
     folder = store.create(args.output, slug(f"{workload.name}-{word.kind}-{word.version}"), clock)
     try:
-        with endpoints.live(word, workload, folder / "server.log", say) as endpoint:
+        with endpoints.live(word, workload, folder / "server.log", say, args.model_repository) as endpoint:
+            if args.record_reference:
+                reference = record_reference(args.workload, workload, endpoint, say)
+            if reference is not None:
+                endpoint = replace(endpoint, reference=reference)
             done = measure(workload, endpoint, folder, load, clock, sampler, facts, say)
     finally:
         discard_if_empty(folder)
@@ -88,6 +98,28 @@ def measure(
             sampler=sampler,
             progress=lambda p: show(*_progress(workload, p)),
         )
+
+
+def record_reference(name: str, workload: Workload, endpoint: Endpoint, say: Terminal) -> Path:
+    """Ask the endpoint every distinct request, and keep the answers for the workload called, or lying at, `name`."""
+    onnx = endpoint.model.onnx if endpoint.model else None
+    with say.progress(f"recording the answers of {endpoint.name}") as show:
+        answers = once.ask_all(endpoint.word, workload, onnx, show)
+    path = recorded.write(name, workload, answers, endpoint.name)
+    say(f"recorded {len(answers)} answers in {path}")
+    return path
+
+
+def _recorded(args: argparse.Namespace, word: words.Word, workload: Workload) -> Path | None:
+    """The answers that were recorded before; UsageError where they do not fit, or where none can be recorded now."""
+    if not args.record_reference:
+        return recorded.find(args.workload, workload)
+    if word.kind == "echo":
+        raise UsageError("--record-reference: echo:// answers with what it is sent, which bench knows without asking")
+    if not workload.check.reference:
+        raise UsageError(f"--record-reference: workload {workload.name} compares nothing (check.reference = false)")
+    recorded.check_writable(args.workload)
+    return None
 
 
 def slug(text: str) -> str:

@@ -78,6 +78,7 @@ def test_a_duration_ends_a_window_that_the_file_ends_by_a_count() -> None:
         ("--rate 20/s --arrivals closed", "a closed loop has users, not a rate"),
         ("--arrivals constant", "--arrivals constant needs --rate"),
         ("--duration 5s --requests 10", "--duration and --requests contradict each other"),
+        ("--slo p99<1s,itl<1s", "--slo: itl: only a workload that generates"),
     ],
 )
 def test_flags_that_contradict_each_other_are_refused(words: str, message: str) -> None:
