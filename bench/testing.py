@@ -1,14 +1,15 @@
-"""Stand-ins for tests of ours and of users: a clock that moves when told to, and runs made of given latencies."""
+"""Stand-ins for tests of ours and of users: a clock that moves when told to, and runs made of given latencies or streams."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bench.arrivals import Closed, Constant, Rate
-from bench.record import ERRORS, NOT_COMPARED, RECORD, SAME, Run, Samples
-from bench.workload import Check, DataType, Input, Model, Payload, Workload
+from bench.lengths import Uniform
+from bench.record import ERRORS, NOT_COMPARED, RECORD, SAME, Chunks, Run, Samples
+from bench.workload import Check, DataType, Generate, Input, Model, Payload, Workload
 
 MS = 1_000_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,6 +89,58 @@ def make_run(
         records=records,
         samples=_samples(samples or {}),
         window_ns=(0, last_ns) if window_ms is None else (round(window_ms[0] * MS), round(window_ms[1] * MS)),
+    )
+
+
+class Stream(NamedTuple):
+    """One streamed reply: its pieces came `times_ms` after the request was meant to be sent, with `tokens` in each."""
+
+    sent_ms: float
+    times_ms: Sequence[float]
+    tokens: Sequence[int] = ()  # one in each where none are given
+    error: str = ""  # a kind of ERRORS
+    lag_ms: float = 0.0
+    end_ms: float | None = None  # when the reply was complete; with its last piece where none is given
+
+
+def make_stream_workload(**changes: Any) -> Workload:
+    """A small workload that generates: prompts of 16 to 64 tokens, answers of as many; `changes` replaces its fields."""
+    generate = Generate(prompt_tokens=Uniform(16, 64), output_tokens=Uniform(16, 64))
+    fields: dict[str, Any] = {"payload": Payload(generate=generate, distinct=16), "load": Closed(8)}
+    return make_workload(**(fields | changes))
+
+
+def make_stream_run(
+    streams: Sequence[Stream],
+    *,
+    window_ms: tuple[float, float] | None = None,
+    samples: Mapping[tuple[str, str], Iterable[tuple[float, float]]] | None = None,
+    workload: Workload | None = None,
+    **fields: Any,
+) -> Run:
+    """A run of these streamed replies, request n to the distinct prompt n; the window is from 0 to the last reply."""
+    workload = workload or make_stream_workload()
+    records = np.zeros(len(streams), RECORD)
+    for n, (record, stream) in enumerate(zip(records, streams, strict=True)):
+        if stream.error not in ERRORS:
+            raise ValueError(f"streams[{n}].error: expected one of {', '.join(ERRORS[1:])}, got {stream.error!r}")
+        last = max(stream.times_ms, default=0.0) if stream.end_ms is None else stream.end_ms
+        sent_ns = round(stream.sent_ms * MS)
+        record["id"], record["payload"], record["items"] = n, n % workload.payload.distinct, 1
+        record["intended_ns"], record["start_ns"] = sent_ns, sent_ns + round(stream.lag_ms * MS)
+        record["end_ns"] = sent_ns + round(last * MS)
+        record["error"], record["check"] = ERRORS.index(stream.error), NOT_COMPARED if stream.error else SAME
+    order = np.argsort(records["end_ns"], kind="stable")
+    ordered = [streams[n] for n in order]
+    pieces = [([round((s.sent_ms + t) * MS) for t in s.times_ms], s.tokens or [1] * len(s.times_ms)) for s in ordered]
+    last_ns = int(records["end_ns"].max(initial=0))
+    return Run(
+        **{"id": "made", "target": {"word": "echo://"}, "environment": {}, "events": [], "status": "complete"} | fields,
+        workload=workload,
+        records=records[order],
+        samples=_samples(samples or {}),
+        window_ns=(0, last_ns) if window_ms is None else (round(window_ms[0] * MS), round(window_ms[1] * MS)),
+        chunks=Chunks.of(pieces),
     )
 
 

@@ -10,7 +10,7 @@ class Estimate:
     value: float
     low: float | None
     high: float | None
-    unit: str  # "ms", "req/s", "%", "x"
+    unit: str  # "ms", "req/s", "tok/s", "%", "x"
     confidence: float = 0.95
 
 
@@ -40,6 +40,26 @@ class Distribution:
             if claim.quantile == quantile:
                 return claim
         raise KeyError(quantile)
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """What the tokens of streamed replies say; docs/metrics.md has the definitions."""
+
+    ttft: Distribution  # until the first token, a request each
+    tpot: Distribution  # mean time per output token, a request each
+    itl: Distribution  # all gaps between tokens; a claim's `has` counts the requests they belong to
+    longest: Distribution  # the longest gap, a request each
+    tokens: Estimate  # output tokens that came a second within the window
+    goodput: Estimate | None  # requests a second that kept every bound; None where none is stated
+    output_tokens: int
+    prompt_tokens: int
+    pieces: int  # that held tokens
+    largest_piece: int  # tokens
+
+    @property
+    def tokens_per_piece(self) -> float:
+        return self.output_tokens / self.pieces if self.pieces else 0.0
 
 
 @dataclass(frozen=True, slots=True)

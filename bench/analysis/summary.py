@@ -1,14 +1,15 @@
 """A run in numbers: what may be claimed about its latencies, throughput, errors and resources."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.analysis import distribution, stats
-from bench.analysis.estimate import Distribution, Estimate, QuantileClaim, Reason, Resource, SloResult
+from bench.analysis import distribution, stats, streaming
+from bench.analysis.estimate import Distribution, Estimate, QuantileClaim, Reason, Resource, SloResult, Streaming
 from bench.analysis.measured import Measured, measure
 from bench.analysis.quantiles import QUANTILES, rank, requests_needed
+from bench.analysis.streaming import Streams
 from bench.analysis.validity import judge
 from bench.arrivals import Closed, Load
 from bench.record import Run
@@ -22,10 +23,11 @@ __all__ = [
     "Reason",
     "Resource",
     "SloResult",
+    "Streaming",
     "Summary",
+    "batches",
     "resources",
     "summarize",
-    "throughput",
 ]
 
 UNITS = {
@@ -55,6 +57,8 @@ class Summary:
     lag: Distribution  # start - intended
     resources: tuple[Resource, ...]
     slo: tuple[SloResult, ...]
+    streaming: Streaming | None = None  # where replies are streamed
+    batches: dict[int, int] = field(default_factory=dict)  # executed batch size -> how often, read from the server; {} unknown
 
     @property
     def valid(self) -> bool:
@@ -68,7 +72,8 @@ class Summary:
 def summarize(run: Run) -> Summary:
     """The summary of one run. Distributions are of the measured requests that succeeded."""
     m = measure(run)
-    reasons, warnings = judge(m)
+    streams = streaming.streams(m)
+    reasons, warnings = judge(m, streams)
     quantiles = sorted({*QUANTILES, float(run.workload.slo.quantile)})
     latency_ns = m.latency_ns()
     slices = len(stats.blocks(latency_ns) or ())
@@ -84,27 +89,23 @@ def summarize(run: Run) -> Summary:
         requests=m.requests,
         errors=m.errors,
         compared=m.compared,
-        throughput=throughput(m.completed_ns(), run.window_ns, slices),
+        throughput=distribution.rate(m.completed_ns(), run.window_ns, slices, "req/s"),
         latency=distribution.describe([latency_ns], quantiles),
         service=distribution.describe([m.service_ns()], quantiles),
         lag=distribution.describe([m.lag_ns()], quantiles),
         resources=resources(run),
-        slo=_promises(m, latency_ns),
+        slo=tuple(_promises(m, latency_ns, streams)),
+        streaming=None if streams is None else streaming.describe(m, streams, quantiles),
+        batches=batches(run),
     )
 
 
-def throughput(completed_ns: np.ndarray, window_ns: tuple[int, int], slices: int) -> Estimate:
-    """Completions a second in the window, its interval from so many equal slices of time; from none there is no interval."""
-    start, end = window_ns
-    seconds = (end - start) / 1e9
-    if seconds <= 0:
-        return Estimate(0.0, None, None, "req/s")
-    interval = None
-    if slices >= stats.MIN_BLOCKS:
-        edges = np.linspace(start, end, slices + 1)
-        counts = np.diff(np.searchsorted(completed_ns, edges, side="right"))
-        interval = stats.ratio_interval(counts.astype(np.float64), np.diff(edges) / 1e9)
-    return distribution.estimate(len(completed_ns) / seconds, interval, "req/s")
+def batches(run: Run) -> dict[int, int]:
+    """How often the server executed a batch of each size within the window, as it counted itself; {} where it does not say."""
+    counted = run.load.get("batches")
+    if not isinstance(counted, dict):
+        return {}
+    return dict(sorted((int(size), int(count)) for size, count in counted.items() if int(count) > 0))
 
 
 def resources(run: Run) -> tuple[Resource, ...]:
@@ -137,39 +138,48 @@ def _inside(run: Run, device: str, metric: str) -> tuple[np.ndarray, np.ndarray]
     return t_ns[inside], values[inside]
 
 
-def _promises(m: Measured, latency_ns: np.ndarray) -> tuple[SloResult, ...]:
-    return (*_promised_latency(m, latency_ns), *_promised_errors(m))
+def _promises(m: Measured, latency_ns: np.ndarray, streams: Streams | None) -> Iterator[SloResult]:
+    slo = m.run.workload.slo
+    # a stream that stalled has no latency, and its longest gap is at least the timeout
+    silent = ("timeout",) if streams is None else ("timeout", "stalled")
+    yield from _promised(m, "latency", slo.latency_ns, latency_ns, silent)
+    if streams is not None:
+        yield from _promised(m, "TTFT", slo.ttft_ns, streams.ttft_ns(), ("timeout",))
+        yield from _promised(m, "TPOT", slo.tpot_ns, streams.tpot_ns(), ())
+        yield from _promised(m, "longest gap", slo.itl_ns, streams.longest_ns(), ("stalled",))
+    yield _promised_errors(m)
 
 
-def _promised_latency(m: Measured, latency_ns: np.ndarray) -> Iterator[SloResult]:
+def _promised(
+    m: Measured, what: str, limit_ns: int | None, times_ns: np.ndarray, silent: tuple[str, ...]
+) -> Iterator[SloResult]:
     """Missed where too many requests are over the bound; met only where LoadGen's count says that so few over it suffice.
 
-    A request that timed out later than the bound is over it, though it has no latency.
+    A request that fell silent for longer than the bound, in one of the ways of `silent`, is over it, though it has no time.
     """
-    slo = m.run.workload.slo
-    if slo.latency_ns is None:
+    if limit_ns is None:
         return
-    name, limit = f"{quantile_name(slo.quantile)} latency", slo.latency_ns / 1e6
-    least = requests_needed(slo.quantile)
-    if len(latency_ns) < least:
+    quantile = m.run.workload.slo.quantile
+    name, limit = f"{quantile_name(quantile)} {what}", limit_ns / 1e6
+    least = requests_needed(quantile)
+    if len(times_ns) < least:
         yield SloResult(name, limit, None, "ms", None, least)
         return
-    timeouts = m.errors.get("timeout", 0) if m.run.workload.timeout_ns >= slo.latency_ns else 0
-    count, over = len(latency_ns) + timeouts, int(np.count_nonzero(latency_ns > slo.latency_ns)) + timeouts
-    at = rank(len(latency_ns), slo.quantile) - 1
-    actual = float(np.partition(latency_ns, at)[at]) / 1e6
-    needs = requests_needed(slo.quantile, over)
-    missed = over > count - rank(count, slo.quantile)
+    lost = sum(m.errors.get(kind, 0) for kind in silent) if m.run.workload.timeout_ns >= limit_ns else 0
+    count, over = len(times_ns) + lost, int(np.count_nonzero(times_ns > limit_ns)) + lost
+    at = rank(len(times_ns), quantile) - 1
+    actual = float(np.partition(times_ns, at)[at]) / 1e6
+    needs = requests_needed(quantile, over)
+    missed = over > count - rank(count, quantile)
     met = False if missed else True if count >= needs else None
     yield SloResult(name, limit, actual, "ms", met, needs if met is None else None)
 
 
-def _promised_errors(m: Measured) -> Iterator[SloResult]:
+def _promised_errors(m: Measured) -> SloResult:
     limit = float(m.run.workload.slo.error_rate)
-    if m.requests:
-        yield SloResult("error rate", limit, m.error_rate, "share", m.error_rate <= limit)
-    else:
-        yield SloResult("error rate", limit, None, "share", None, 1)
+    if not m.requests:
+        return SloResult("error rate", limit, None, "share", None, 1)
+    return SloResult("error rate", limit, m.error_rate, "share", m.error_rate <= limit)
 
 
 def _load(load: Load) -> str:

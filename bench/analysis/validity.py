@@ -9,6 +9,7 @@ from scipy.special import stdtr
 from bench.analysis.estimate import Reason
 from bench.analysis.measured import Measured, measure
 from bench.analysis.quantiles import rank, requests_needed
+from bench.analysis.streaming import Streams, streams
 from bench.arrivals import Closed
 from bench.record import Run
 from bench.units import format_exact_duration
@@ -20,17 +21,25 @@ LAG_NS, LAG_SHARE = 1_000_000, 0.1  # a send is late after 1 ms, or a tenth of t
 BUSY = 0.8  # of the engine thread's time
 OTHERS = 15.0  # % of the machine that other processes may use
 TREND, TREND_P, TREND_PARTS = 0.1, 0.01, 12
+CUT_OFF = ("broken", "stalled", "tokens")
+TOLD = "told piece by piece"  # by the server; what a target calls any other way of counting tokens is an assumption
+TOGETHER = 0.05  # of the gaps may be 0 because their tokens came in one piece
 
 
 def validity(run: Run) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
     """(reasons, warnings) of a run; it is INVALID when there is a reason."""
-    return judge(measure(run))
+    m = measure(run)
+    return judge(m, streams(m))
 
 
-def judge(m: Measured) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
+def judge(m: Measured, s: Streams | None) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
     """(reasons, warnings) of a run that was measured already."""
-    reasons = (*_status(m), *_failures(m), *_sends(m))
-    seen = (_timeouts(m), _unchecked(m), _queueing(m), _busy_users(m), _shared(m), trend(m.latency_ns()), _few(m))
+    sends = _lateness(m, s)
+    reasons = (*_status(m), *_failures(m), *_sends(m, sends))
+    seen = (
+        _timeouts(m), _cut_off(m), _unchecked(m), _queueing(m, sends), _busy_users(m), _shared(m), trend(m.latency_ns()),
+        _few(m), _together(s), _counted(m),
+    )  # fmt: skip
     warnings = tuple(reason for reasons_of_one in seen for reason in reasons_of_one)
     return reasons, warnings
 
@@ -90,7 +99,7 @@ class _Lateness:
     limit_ns: float
 
 
-def _sends(m: Measured) -> Iterator[Reason]:
+def _sends(m: Measured, sends: _Lateness) -> Iterator[Reason]:
     """What an open loop owes to its schedule."""
     if isinstance(m.run.workload.load, Closed):
         return
@@ -101,7 +110,6 @@ def _sends(m: Measured) -> Iterator[Reason]:
             f"{m.started:,} of {asked:,} scheduled requests ({m.started / asked:.1%}) were sent within the window: below "
             f"{SENT:.0%} the server did not get the load that was asked for; lower the rate, or add connections (--users)",
         )
-    sends = _lateness(m)
     by_generator = sends.late - sends.queued
     if by_generator > max(1, LATE * (m.successes - sends.queued)):
         yield Reason(
@@ -113,12 +121,13 @@ def _sends(m: Measured) -> Iterator[Reason]:
         yield Reason("generator_saturated", _busy_message(m) + "; give it more CPU, or lower the rate")
 
 
-def _lateness(m: Measured) -> _Lateness:
-    latency = m.latency_ns()
-    if not len(latency):
+def _lateness(m: Measured, s: Streams | None) -> _Lateness:
+    # of a stream it is the time to the first token that a late send spoils: a tenth of its whole latency would hide it
+    answered = m.latency_ns() if s is None else s.ttft_ns()
+    if not len(answered):
         return _Lateness(0, 0, LAG_NS)
-    middle = rank(len(latency), 0.5) - 1
-    limit_ns = max(LAG_NS, LAG_SHARE * float(np.partition(latency, middle)[middle]))
+    middle = rank(len(answered), 0.5) - 1
+    limit_ns = max(LAG_NS, LAG_SHARE * float(np.partition(answered, middle)[middle]))
     late = int(np.count_nonzero(m.lag_ns() > limit_ns))
     return _Lateness(late, min(late, int(m.run.load.get("late_without_connection", 0))), limit_ns)
 
@@ -134,10 +143,9 @@ def _busy_message(m: Measured) -> str:
     )
 
 
-def _queueing(m: Measured) -> Iterator[Reason]:
+def _queueing(m: Measured, sends: _Lateness) -> Iterator[Reason]:
     if isinstance(m.run.workload.load, Closed):
         return
-    sends = _lateness(m)
     if sends.queued > max(1, LATE * m.successes):
         yield Reason(
             "connections_busy",
@@ -154,10 +162,46 @@ def _busy_users(m: Measured) -> Iterator[Reason]:
 def _timeouts(m: Measured) -> Iterator[Reason]:
     if count := m.errors.get("timeout", 0):
         after = format_exact_duration(m.run.workload.timeout_ns)
+        nothing = "no reply" if m.run.chunks is None else "not a first piece of a reply"
         yield Reason(
             "timeouts",
-            f"{count:,} of {m.requests:,} requests had no reply after {after}: they have no latency, and the latencies look "
+            f"{count:,} of {m.requests:,} requests had {nothing} after {after}: they have no latency, and the latencies look "
             "better than they were; a longer timeout (--timeout) would measure them",
+        )
+
+
+def _cut_off(m: Measured) -> Iterator[Reason]:
+    found = {kind: m.errors[kind] for kind in CUT_OFF if kind in m.errors}
+    if found:
+        yield Reason(
+            "cut_off",
+            f"{sum(found.values()):,} of {m.requests:,} streams did not come as asked for ({_counts(found)}): what they did "
+            f"bring is in no number, and the numbers look better than they were; {_first_message(m, found)}",
+        )
+
+
+def _together(s: Streams | None) -> Iterator[Reason]:
+    """Tokens that come several in a piece, so that the gaps between them are 0."""
+    tokens, pieces = (0, 0) if s is None else (int(s.tokens.sum()), int(s.pieces.sum()))
+    if s is not None and tokens - pieces > TOGETHER * len(s.gaps_ns):
+        yield Reason(
+            "pieces",
+            f"the tokens came {tokens / pieces:.3g} in a piece, up to {s.largest_piece}, so that "
+            f"{(tokens - pieces) / len(s.gaps_ns):.0%} of the gaps between them are 0, and the median of the gaps says little; "
+            "go by TPOT and the longest gap",
+        )
+
+
+def _counted(m: Measured) -> Iterator[Reason]:
+    """Token counts that the server did not tell."""
+    ways = m.run.load.get("tokens_counted")
+    assumed = {str(way): int(count) for way, count in ways.items() if way != TOLD} if isinstance(ways, dict) else {}
+    if assumed:
+        yield Reason(
+            "tokens_assumed",
+            f"the server did not tell how many tokens a piece held; they were taken for {'; '.join(assumed)}: TTFT and "
+            "latency are as measured, but gaps, TPOT and tokens a second are only as good as that; use ?usage=each where the "
+            "server knows it",
         )
 
 

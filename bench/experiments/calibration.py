@@ -6,7 +6,7 @@ python -m bench.experiments.calibration [--replications 1000]
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -15,8 +15,9 @@ import numpy as np
 
 from bench.analysis import distribution, stats
 from bench.analysis.quantiles import order_statistic
-from bench.analysis.summary import throughput
 from bench.analysis.validity import trend
+from bench.experiments import calibration_streams
+from bench.experiments.coverage import Tally, percent, table
 
 QUANTILES = (0.5, 0.99)
 ROUNDS = ((6, 120), (12, 120), (10, 1000))  # (rounds, requests in each)
@@ -129,33 +130,6 @@ SCENARIOS = (
 # ---------------------------------------------------------------- coverage
 
 
-class Tally:
-    """Counts, by name, how often an interval was given and how often it held the truth."""
-
-    def __init__(self) -> None:
-        self.tried: dict[str, int] = {}
-        self.given: dict[str, int] = {}
-        self.held: dict[str, int] = {}
-
-    def add(self, name: str, low: float | None, high: float | None, truth: float) -> None:
-        """One estimate; without an interval `low` and `high` are None."""
-        self.tried[name] = self.tried.get(name, 0) + 1
-        if low is not None and high is not None:
-            self.given[name] = self.given.get(name, 0) + 1
-            self.held[name] = self.held.get(name, 0) + (low <= truth <= high)
-
-    def coverage(self, name: str) -> float:
-        """The share of the intervals given that held the truth; NaN where none was."""
-        return self.held.get(name, 0) / self.given[name] if self.given.get(name) else math.nan
-
-    def share_given(self, name: str) -> float:
-        return self.given.get(name, 0) / self.tried[name]
-
-    def share_wrong(self, name: str) -> float:
-        """The share of all estimates that came with an interval that did not hold the truth."""
-        return (self.given.get(name, 0) - self.held.get(name, 0)) / self.tried[name]
-
-
 NAMES = ("mean", "P50", "P99", "throughput")
 
 
@@ -180,7 +154,7 @@ def within_run(scenario: Scenario, requests: int, replications: int, seed: int =
         made = scenario.simulate(rng, 1, requests, 1.0)
         latency_ns, completed_ns = made.latency_ns[0], made.completed_ns[0]
         _add_times(tally, [latency_ns], truth)
-        rate = throughput(completed_ns, (0, int(completed_ns[-1])), len(stats.blocks(latency_ns) or ()))
+        rate = distribution.rate(completed_ns, (0, int(completed_ns[-1])), len(stats.blocks(latency_ns) or ()), "req/s")
         tally.add("throughput", rate.low, rate.high, truth.rate_hz)
         warned = 0.0 if any(trend(latency_ns)) else None
         tally.add("trend", warned, warned, 0.0)
@@ -220,47 +194,35 @@ def of_changes(scenario: Scenario, factor: float, rounds: int, requests: int, re
 def report(replications: int) -> Iterator[str]:
     """The lines of the Markdown tables."""
     yield f"Real coverage of nominal 95 % intervals, {replications:,} replications of each row."
-    yield from _table("Over rounds", (*_FIRST, "rounds x requests", *NAMES), _rounds_rows(replications))
+    yield from table("Over rounds", (*_FIRST, "rounds x requests", *NAMES), _rounds_rows(replications))
     extra = ("no interval", "P99 interval given and wrong", "trend warned of")
-    yield from _table("Within one run, of the intervals given", (*_FIRST, "requests", *NAMES, *extra), _run_rows(replications))
+    yield from table("Within one run, of the intervals given", (*_FIRST, "requests", *NAMES, *extra), _run_rows(replications))
     title = f"Change between two sides, the second with services {LONGER - 1:.0%} longer"
-    yield from _table(title, (*_FIRST, "rounds x requests", *NAMES[:3]), _change_rows(replications))
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield from ("", f"**{title}**", "", _line(columns), _line(["---"] * len(columns)))
-    yield from map(_line, rows)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    yield from table(title, (*_FIRST, "rounds x requests", *NAMES[:3]), _change_rows(replications))
+    yield from calibration_streams.report(max(1, replications // 2))
 
 
 def _rounds_rows(replications: int) -> Iterator[list[str]]:
     for scenario in SCENARIOS:
         for rounds, requests in ROUNDS:
             tally = over_rounds(scenario, rounds, requests, replications)
-            yield [scenario.name, f"{rounds} x {requests:,}", *(_percent(tally.coverage(name)) for name in NAMES)]
+            yield [scenario.name, f"{rounds} x {requests:,}", *(percent(tally.coverage(name)) for name in NAMES)]
 
 
 def _run_rows(replications: int) -> Iterator[list[str]]:
     for scenario in SCENARIOS:
         for requests in RUNS:
             tally = within_run(scenario, requests, replications)
-            held = (_percent(tally.coverage(name)) for name in NAMES)
+            held = (percent(tally.coverage(name)) for name in NAMES)
             rest = 1 - tally.share_given("mean"), tally.share_wrong("P99"), tally.share_given("trend")
-            yield [scenario.name, f"{requests:,}", *held, *map(_percent, rest)]
+            yield [scenario.name, f"{requests:,}", *held, *map(percent, rest)]
 
 
 def _change_rows(replications: int) -> Iterator[list[str]]:
     for scenario in SCENARIOS:
         for rounds, requests in ROUNDS:
             tally = of_changes(scenario, LONGER, rounds, requests, replications)
-            yield [scenario.name, f"{rounds} x {requests:,}", *(_percent(tally.coverage(name)) for name in NAMES[:3])]
-
-
-def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{share:.0%}"
+            yield [scenario.name, f"{rounds} x {requests:,}", *(percent(tally.coverage(name)) for name in NAMES[:3])]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,12 +5,12 @@ import io
 import json
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench import workload as workloads
-from bench.analysis.compare import SideComparison
-from bench.analysis.summary import Distribution, Estimate, QuantileClaim, Summary
+from bench.analysis.compare import Agreement, Row, SideComparison
+from bench.analysis.summary import Distribution, Estimate, QuantileClaim, Streaming, Summary
 from bench.record import Run
 from bench.reports import facts
 from bench.reports.comparison_page import Sides
@@ -50,28 +50,25 @@ def run_json(run: Run, summary: Summary) -> Document:
             {"name": s.name, "limit": s.limit, "actual": s.actual, "unit": s.unit, "met": s.met, "needs": s.needs}
             for s in summary.slo
         ],
+        "streaming": summary.streaming and streaming(summary.streaming),
+        "batches": {str(size): count for size, count in summary.batches.items()},
         "environment": run.environment,
     }
     return dict(clean(document))
 
 
 def comparison_json(comparison: SideComparison, sides: Sides) -> Document:
-    """Two sides as plain values: each metric with its change (new / base), and every round of each side in full."""
+    """Sides as plain values: each metric with its changes (a side / the first), and every round of each side in full.
+
+    Of two sides `base`, `new` and `change` are named too.
+    """
+    names = [side.name for side in sides]
     document = {
         "schema": COMPARISON_SCHEMA,
         "valid": comparison.valid,
-        "base": sides[0].name,
-        "new": sides[1].name,
-        "metrics": [
-            {
-                "metric": row.metric,
-                "base": _measure(row.base),
-                "new": _measure(row.new),
-                "change": estimate(row.change),
-                "better": row.better,
-            }
-            for row in comparison.rows
-        ],
+        **({"base": names[0], "new": names[1]} if len(sides) == 2 else {}),
+        "metrics": [_metric(row, names) for row in comparison.rows],
+        "agreement": _agreement(comparison, names),
         "sides": [
             {
                 "name": side.name,
@@ -79,10 +76,25 @@ def comparison_json(comparison: SideComparison, sides: Sides) -> Document:
                 "reasons": [_reason(r.code, r.message) for r in reasons],
                 "rounds": [run_json(run, summary) for run, summary in zip(side.runs, side.summaries, strict=True)],
             }
-            for side, reasons in zip(sides, (comparison.base_reasons, comparison.new_reasons), strict=True)
+            for side, reasons in zip(sides, comparison.reasons, strict=True)
         ],
     }
     return dict(clean(document))
+
+
+def _metric(row: Row, names: Sequence[str]) -> Document:
+    values, changes = [_measure(value) for value in row.values], [estimate(change) for change in row.changes]
+    of_two = {"base": values[0], "new": values[1], "change": changes[0]} if len(values) == 2 else {}
+    return {"metric": row.metric, **of_two, "values": values, "changes": changes, "better": row.better}
+
+
+def _agreement(comparison: SideComparison, names: Sequence[str]) -> list[Document]:
+    """How many of each side's kept answers are those of the first."""
+
+    def counts(found: Agreement | None) -> Document:
+        return {"same": found and found.same, "compared": found and found.compared}
+
+    return [{"side": name} | counts(found) for name, found in zip(names[1:], comparison.agreement, strict=False)]
 
 
 def to_text(document: Document) -> str:
@@ -116,6 +128,23 @@ def distribution(d: Distribution) -> Document:
         "min_ms": d.minimum,
         "max_ms": d.maximum,
         "quantiles": {quantile_key(c.quantile): claim(c) for c in d.quantiles},
+    }
+
+
+def streaming(s: Streaming) -> Document:
+    """The metrics of tokens; of ITL the count is of gaps, and what a claim has or needs is of requests."""
+    return {
+        "ttft": distribution(s.ttft),
+        "itl": distribution(s.itl),
+        "tpot": distribution(s.tpot),
+        "longest_gap": distribution(s.longest),
+        "output_tokens_per_s": estimate(s.tokens),
+        "goodput": estimate(s.goodput),
+        "output_tokens": s.output_tokens,
+        "prompt_tokens": s.prompt_tokens,
+        "pieces": s.pieces,
+        "tokens_per_piece": s.tokens_per_piece,
+        "largest_piece": s.largest_piece,
     }
 
 
@@ -180,9 +209,20 @@ def _row(run: Run, summary: Summary) -> Document:
     }
     for name, d in (("latency", summary.latency), ("service", summary.service), ("lag", summary.lag)):
         row |= _times(name, d)
+    if summary.streaming is not None:
+        row |= _streamed(summary.streaming)
     for r in summary.resources:
         row |= {f"{r.device}_{r.metric}_mean": r.mean, f"{r.device}_{r.metric}_peak": r.peak}
     return dict(clean(row))
+
+
+def _streamed(s: Streaming) -> Document:
+    row: Document = {}
+    for name, d in (("ttft", s.ttft), ("itl", s.itl), ("tpot", s.tpot), ("longest_gap", s.longest)):
+        row |= _times(name, d)
+    for name, e in (("output_tokens_per_s", s.tokens), ("goodput", s.goodput)):
+        row |= {name: e and e.value, f"{name}_low": e and e.low, f"{name}_high": e and e.high}
+    return row | {"output_tokens": s.output_tokens, "prompt_tokens": s.prompt_tokens, "tokens_per_piece": s.tokens_per_piece}
 
 
 def _times(name: str, d: Distribution) -> Document:
@@ -191,6 +231,6 @@ def _times(name: str, d: Distribution) -> Document:
         key = f"{name}_{quantile_key(c.quantile)}"
         values = _ms(c.estimate)
         row |= {f"{key}_ms": values["value_ms"]}
-        if name == "latency":
+        if name in ("latency", "ttft"):
             row |= {f"{key}_low_ms": values["low_ms"], f"{key}_high_ms": values["high_ms"]}
     return row

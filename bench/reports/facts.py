@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bench import lengths
+from bench.lengths import Length
 from bench.record import Run
 from bench.reports.tables import amount, plain
+from bench.workload import Workload
 
 Facts = dict[str, str]
 
@@ -28,7 +31,8 @@ def settings(run: Run) -> Facts:
     if not server:
         facts["server"] = "not started by bench: its settings are not known"
     facts |= {key.replace("_", " "): value for key, value in flat(_table(server, "options"))}
-    facts |= {f"model {key}": value for key, value in flat(_table(run.target, "model"))}
+    model = {key: value for key, value in _table(run.target, "model").items() if (key, value) != ("context", 0)}
+    facts |= {f"model {key}": value for key, value in flat(model)}
     facts |= {
         label: plain(run.target[key]) for key, label in (("word", "driven as"), ("asked", "asked for")) if run.target.get(key)
     }
@@ -46,7 +50,7 @@ def load_settings(run: Run, load: str) -> Facts:
     workload = run.workload
     return {
         "load": plain(load),
-        "payload": ", ".join(plain(spec) for spec in workload.input_specs()),
+        "payload": _payload(workload),
         "distinct requests": str(workload.payload.distinct),
         "seed": str(workload.seed),
         "warm-up": f"{workload.warmup_ns / 1e9:g} s",
@@ -55,9 +59,32 @@ def load_settings(run: Run, load: str) -> Facts:
     }
 
 
+def _payload(workload: Workload) -> str:
+    if (generate := workload.payload.generate) is None:
+        return ", ".join(plain(spec) for spec in workload.input_specs())
+    kind = "words" if generate.form == "text" else "token ids"
+    said = f"prompts of {_length(generate.prompt_tokens)} {kind}, answers of {_length(generate.output_tokens)} tokens"
+    if generate.prefix is not None:
+        groups = f"{generate.prefix.groups} group{'s' if generate.prefix.groups > 1 else ''}"
+        said += f", the first {generate.prefix.tokens} alike in {groups}"
+    return said if generate.ignore_eos else f"{said} or until the model ends them"
+
+
+def _length(length: Length) -> str:
+    match length:
+        case int():
+            return str(length)
+        case lengths.Uniform(low=low, high=high):
+            return f"{low} to {high}"
+        case lengths.Lognormal(median=median, low=low, high=high):
+            return f"{low} to {high} (median {median:g})"
+        case lengths.Values(values=values):
+            return f"{min(values)} to {max(values)} (as listed)"
+
+
 def load_report(run: Run) -> Facts:
     """What the load process said of itself at the end."""
-    return dict(flat({key: value for key, value in run.load.items() if key != "messages"}))
+    return dict(flat({key: value for key, value in run.load.items() if key not in ("messages", "batches")}))
 
 
 def messages(run: Run) -> Facts:

@@ -16,6 +16,10 @@ TERMS = (
     ("service", "from a request's first byte until its reply was complete: what the server and the wire took."),
     ("send lag", "from when a request was meant to be sent until it was. Latency is send lag and service together."),
     ("throughput", "requests answered correctly in the window, divided by its length."),
+    ("TTFT", "time to first token: from when a request was meant to be sent until the piece with its first token came."),
+    ("ITL", "inter-token latency: all gaps between one token and the next; 0 between tokens that came in one piece."),
+    ("TPOT", "time per output token of a request: from its first token to its last, divided by the tokens after the first."),
+    ("goodput", "requests answered correctly in the window that kept every bound promised of one, divided by its length."),
     ("P99", "99% of the requests were answered within this. Printed only where enough requests stand behind it."),
     ("[low, high]", "the 95% interval, from rounds or long stretches of time: single requests depend on each other."),
     ("INVALID", "what the run did is not what was asked, so its numbers show what went wrong and nothing else."),
@@ -48,7 +52,7 @@ def run_html(run: Run, summary: Summary) -> str:
     figures = el(
         "section", *(figure(*drawn, key=f"plot{n}") for n, drawn in enumerate(run_plots.figures(run, summary))), class_="pair"
     )
-    rest = el("section", *(_section(table) for table in page.tables[1:]), class_="pair")
+    rest = el("section", *(_section(table) for table in page.tables[page.leading :]), class_="pair")
     machine = el(
         "section",
         _details("Machine and software", facts.environment(run)),
@@ -60,7 +64,7 @@ def run_html(run: Run, summary: Summary) -> str:
 
 
 def comparison_html(comparison: SideComparison, sides: Sides) -> str:
-    """The report of a comparison of two sides."""
+    """The report of a comparison."""
     from bench.reports import comparison_plots
 
     page = comparison_page.comparison_page(comparison, sides)
@@ -68,7 +72,7 @@ def comparison_html(comparison: SideComparison, sides: Sides) -> str:
     made = " · ".join(filter(None, ("bench", counted(len(runs), "run"), min((run.created for run in runs), default=""))))
     drawn = enumerate(comparison_plots.figures(comparison, sides))
     figures = el("section", *(figure(*one, key=f"plot{n}") for n, one in drawn), class_="pair")
-    rest = [el("section", el("h2", t.title), table_html(t)) for t in page.tables[1:]]
+    rest = [el("section", el("h2", t.title), table_html(t)) for t in page.tables[page.leading :]]
     known = [(side.name, side.runs[0]) for side in sides if side.runs]
     machines = (_details(f"Machine and software: {name}", facts.environment(run)) for name, run in known)
     said = (_details(f"What the endpoint said of itself: {name}", facts.said(run)) for name, run in known)
@@ -77,13 +81,15 @@ def comparison_html(comparison: SideComparison, sides: Sides) -> str:
 
 def document(page: Page, made: str, rest: Sequence[Markup]) -> str:
     """A whole page: title, verdicts, what they mean in short, warnings, then `rest`."""
-    leading = el("section", _leading(page.tables[0]), class_="leading") if page.tables else None
+    first, others = page.tables[:1], page.tables[1 : page.leading]
+    leading = [el("section", _leading(table), class_="leading") for table in first]
+    leading += [el("section", el("h2", table.title), table_html(table), class_="leading") for table in others]
     body = el(
         "body",
         el("header", el("h1", page.title), el("p", made, class_="from")),
         el("div", *(_verdict(v) for v in page.verdicts), class_="verdicts"),
         el("p", page.lead, class_="lead") if page.lead else None,
-        leading,
+        *leading,
         _warnings(page.warnings),
         *rest,
         el("footer", "Made by bench from the stored records of the run; it can be made again from them."),
@@ -101,7 +107,7 @@ def document(page: Page, made: str, rest: Sequence[Markup]) -> str:
 
 def figure(title: str, explained: str, svg: str, wide: bool = False, *, key: str) -> Markup:
     """A plot under its title and a line that says how to read it."""
-    from bench.reports.plots import themed
+    from bench.reports.drawing import themed
 
     caption = el("figcaption", el("b", title), el("span", explained))
     return el(
@@ -164,4 +170,7 @@ def _details(title: str, known: facts.Facts) -> Markup | None:
 
 
 def _cell(c: Cell) -> Markup:
-    return el("td", el("code", c.text) if c.tone == "code" else c.text, class_="" if c.tone == "code" else c.tone)
+    if c.tone == "code":
+        return el("td", el("code", c.text))
+    value, _, interval = c.text.partition("\n")
+    return el("td", value, *((" ", el("span", interval, class_="interval")) if interval else ()), class_=c.tone)

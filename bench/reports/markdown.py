@@ -20,7 +20,7 @@ def run_markdown(summary: Summary, run: Run) -> str:
 
 
 def comparison_markdown(comparison: SideComparison, sides: Sides) -> str:
-    """The report of a comparison of two sides."""
+    """The report of a comparison."""
     return page_markdown(comparison_page(comparison, sides))
 
 

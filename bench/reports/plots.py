@@ -1,101 +1,41 @@
-"""Plots as SVG text: latency, throughput and utilization of one run or of two sides; colours are replaced by the page's own."""
+"""Plots as SVG text: latency, tokens, throughput and utilization, of a run or of sides; a page puts its own colours in."""
 
-import io
 import math
-import re
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from bench.reports.series import Curve
+from bench.reports.drawing import (
+    COLOURS,
+    DASHES,
+    HEIGHT,
+    MUTED,
+    WIDTH,
+    Named,
+    TimeAxis,
+    across,
+    canvas,
+    colours,
+    label_text,
+    latency_scale,
+    legend,
+    scatter,
+    short,
+    svg,
+    time_axis,
+)  # fmt: skip
+from bench.reports.series import Curve, Stream
 
-# what each colour is for; the page's style sheet has its own value of each for light and dark
-COLOURS = {
-    "ink": "#1d2530",
-    "muted": "#66707d",
-    "grid": "#e3e6ea",
-    "first": "#b4530a",
-    "second": "#1f5fbf",
-    "third": "#5b7f3a",
-    "bad": "#c01f2e",
-    "shade": "#f1f2f4",
-}
-SIDES = (COLOURS["first"], COLOURS["second"])
-_MUTED = COLOURS["muted"]
-_WIDTH, _HEIGHT = 5.6, 2.75
-_DASHES = (0, (4, 3))
-
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "bench",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8.5,
-    "text.color": COLOURS["ink"],
-    "axes.edgecolor": COLOURS["grid"],
-    "axes.labelcolor": _MUTED,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.unicode_minus": False,
-    "axes.labelsize": 8.5,
-    "figure.facecolor": "none",
-    "grid.color": COLOURS["grid"],
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "legend.handlelength": 1.2,
-    "lines.linewidth": 1.6,
-    "lines.solid_capstyle": "round",
-    "path.simplify": False,
-    "text.usetex": False,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-    "text.parse_math": False,
-}
+_SPOTS = 1200  # that can be told apart over the width of a page
 
 
-Named = tuple[str, str, Curve]  # label, colour, points
-
-
-class TimeAxis(NamedTuple):
-    """What stands below a plot over time: from `first`, shaded up to `start`, where the window begins, to `end`."""
-
-    label: str
-    first: float
-    start: float
-    end: float
-    rounds: bool = False
-
-
-@contextmanager
-def canvas(panels: int = 1, width: float = _WIDTH, height: float = _HEIGHT) -> Iterator[Figure]:
-    """A figure with axes beside each other, in our style; nothing of pyplot is imported, and nothing of its state touched."""
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # the text is drawn by the reader's browser, with the reader's fonts: what ours lack does not matter
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.subplots(1, panels)
-        yield figure
-
-
-def cdf(curves: Iterable[Named], claims: Iterable[tuple[float, float, str]], slo: tuple[str, float] | None) -> str:
+def cdf(
+    curves: Iterable[Named], claims: Iterable[tuple[float, float, str]], slo: tuple[str, float] | None,
+    label: str = "latency from the intended send, ms", share: str = "requests answered within",
+) -> str:  # fmt: skip
     """Share of requests answered within a latency, on an axis even in nines.
 
     `curves` are (label, colour, (ms, share)); `claims` the (quantile, ms, colour) that may be claimed: beyond the highest of a
@@ -104,17 +44,18 @@ def cdf(curves: Iterable[Named], claims: Iterable[tuple[float, float, str]], slo
     drawn, marked = [c for c in curves if len(c[2].x)], list(claims)
     with canvas() as figure:
         axes = figure.axes[0]
-        for label, colour, curve in drawn:
-            _tail(axes, label, colour, curve, max((q for q, _, c in marked if c == colour), default=0.0))
+        for name, colour, curve in drawn:
+            _tail(axes, name, colour, curve, max((q for q, _, c in marked if c == colour), default=0.0))
         for q, value, colour in marked:
             axes.plot([value], [_nines(q)], "o", color=colour, markersize=4.5)
         if slo is not None:
-            axes.axvline(slo[1], color=_MUTED, linewidth=1, linestyle=_DASHES, label=slo[0])
-        _latency_scale(axes.xaxis, [c.x for _, _, c in drawn] + ([np.array([slo[1]])] if slo else []))
+            axes.axvline(slo[1], color=MUTED, linewidth=1, linestyle=DASHES, label=slo[0])
+        latency_scale(axes.xaxis, [c.x for _, _, c in drawn] + ([np.array([slo[1]])] if slo else []))
         _nines_scale(axes, [c.y for _, _, c in drawn])
-        axes.set_xlabel("latency from the intended send, ms")
-        _legend(axes, len(drawn) > 1 or slo is not None)
-        return _svg(figure)
+        axes.set_xlabel(label)
+        axes.set_ylabel(share)
+        legend(axes, len(drawn) > 1 or slo is not None)
+        return svg(figure)
 
 
 def latency_over_time(points: Iterable[Named], lines: Iterable[Named], failed: np.ndarray, time: TimeAxis) -> str:
@@ -124,16 +65,16 @@ def latency_over_time(points: Iterable[Named], lines: Iterable[Named], failed: n
     with canvas() as figure:
         axes = figure.axes[0]
         for label, colour, curve in drawn:
-            _scatter(axes, curve, colour, label)
+            scatter(axes, curve, colour, label)
         for label, colour, curve in over:
-            axes.plot(curve.x, curve.y, color=colour, linewidth=1.2, label=_label(label))
-        _latency_scale(axes.yaxis, [c.y for _, _, c in (*drawn, *over)])
+            axes.plot(curve.x, curve.y, color=colour, linewidth=1.2, label=label_text(label))
+        latency_scale(axes.yaxis, [c.y for _, _, c in (*drawn, *over)])
         if len(failed):
             _failures(axes, failed)
-        _time_axis(axes, time)
+        time_axis(axes, time)
         axes.set_ylabel("latency, ms")
-        _legend(axes, len(drawn) + len(over) > 1 or len(failed) > 0)
-        return _svg(figure)
+        legend(axes, len(drawn) + len(over) > 1 or len(failed) > 0)
+        return svg(figure)
 
 
 def steps_over_time(
@@ -142,72 +83,103 @@ def steps_over_time(
 ) -> str:  # fmt: skip
     """A quantity over time from zero upwards, as steps or as a line; `asked` marks a level, (label, value)."""
     drawn = [c for c in curves if len(c[2].x)]
-    with canvas(width=2 * _WIDTH if wide else _WIDTH, height=2.1 if wide else _HEIGHT) as figure:
+    with canvas(width=2 * WIDTH if wide else WIDTH, height=2.1 if wide else HEIGHT) as figure:
         axes = figure.axes[0]
         for label, colour, curve in drawn:
             axes.plot(
                 curve.x, curve.y, color=colour, label=label, drawstyle="steps-post" if steps else "default", linewidth=1.4
             )
         if asked is not None:
-            axes.axhline(asked[1], color=_MUTED, linewidth=1, linestyle=_DASHES, label=asked[0])
+            axes.axhline(asked[1], color=MUTED, linewidth=1, linestyle=DASHES, label=asked[0])
         highest = max((float(np.nanmax(c.y)) for _, _, c in drawn if np.isfinite(c.y).any()), default=1.0)
         axes.set_ylim(0, top or 1.15 * max(highest, asked[1] if asked else 0.0, 1e-9))
         axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(_short))
-        _time_axis(axes, time)
+        axes.yaxis.set_major_formatter(FuncFormatter(short))
+        time_axis(axes, time)
         axes.set_ylabel(unit)
-        _legend(axes, len(drawn) > 1 or asked is not None)
-        return _svg(figure)
+        legend(axes, len(drawn) > 1 or asked is not None)
+        return svg(figure)
 
 
-def rounds(panels: Iterable[tuple[str, list[float], list[float]]], names: tuple[str, str]) -> str:
-    """Paired rounds: in each panel (title, values of the first side, of the second), a line joins the two of a round."""
+def rounds(panels: Iterable[tuple[str, list[list[float]]]], names: Sequence[str]) -> str:
+    """Rounds of all sides: in each panel (title, values of each side), a line joins what belongs to a round."""
     shown = list(panels)
-    with canvas(len(shown), width=2 * _WIDTH) as figure:
-        for axes, (title, first, second) in zip(figure.axes, shown, strict=True):
-            numbers = np.arange(1, max(len(first), len(second)) + 1)
-            for n, a, b in zip(numbers, first, second, strict=False):
-                axes.plot([n, n], [a, b], color=COLOURS["grid"], linewidth=3, zorder=1)
-            for name, colour, values in zip(names, SIDES, (first, second), strict=True):
-                axes.plot(numbers[: len(values)], values, "o", color=colour, markersize=5.5, label=_label(name))
-            finite = [v for v in (*first, *second) if math.isfinite(v)]
+    with canvas(len(shown), width=2 * WIDTH) as figure:
+        for axes, (title, sides) in zip(figure.axes, shown, strict=True):
+            numbers = np.arange(1, max(map(len, sides), default=0) + 1)
+            for n in numbers:
+                of_round = [values[n - 1] for values in sides if len(values) >= n]
+                axes.plot([n] * len(of_round), of_round, color=COLOURS["grid"], linewidth=3, zorder=1)
+            for name, colour, values in zip(names, colours(len(sides)), sides, strict=True):
+                axes.plot(numbers[: len(values)], values, "o", color=colour, markersize=5.5, label=label_text(name))
+            finite = [v for values in sides for v in values if math.isfinite(v)]
             axes.set_ylim(0, 1.15 * max(finite, default=1.0) or 1.0)
             axes.set_xlim(0.4, len(numbers) + 0.6)
-            axes.yaxis.set_major_formatter(FuncFormatter(_short))
+            axes.yaxis.set_major_formatter(FuncFormatter(short))
             axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
             axes.grid(visible=False, axis="x")
-            axes.set_title(title, loc="left", fontsize=8.5, color=_MUTED)
+            axes.set_title(title, loc="left", fontsize=8.5, color=MUTED)
             axes.set_xlabel("round")
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", borderpad=0, ncols=2, columnspacing=1.4)
-        return _svg(figure)
+        figure.legend(handles, labels, loc="outside upper left", borderpad=0, ncols=across(labels), columnspacing=1.4)
+        return svg(figure)
 
 
-def themed(svg: str, prefix: str) -> str:
-    """The same plot for a page: the style sheet's colours, ids of its own, no XML prologue."""
-    return re.sub(r"<[^>]*>", lambda tag: _themed_tag(tag[0], prefix), svg[svg.index("<svg") :])
+def tokens_over_time(sides: Sequence[tuple[str, str, Sequence[Stream]]]) -> str:
+    """Streams of each side (name, colour, streams) in lines below each other: from the send to the end, a dot for each piece.
+
+    Time runs from the first send of each side, and is the same for all.
+    """
+    drawn = [side for side in sides if side[2]]
+    lines = sum(len(streams) + 1 for _, _, streams in drawn)
+    with canvas(width=2 * WIDTH, height=0.55 + 0.16 * lines) as figure:
+        axes, at, names = figure.axes[0], 0, []
+        longest = max((s.end - _begin(streams) for _, _, streams in drawn for s in streams), default=0.0)
+        for name, colour, streams in drawn:
+            names.append((at, name))
+            for s in streams:
+                at += 1
+                _draw_stream(axes, s, _begin(streams), at, colour, longest / _SPOTS)
+            at += 1
+        axes.set_ylim(at - 0.3, -0.8)
+        axes.set_xlim(0, 1.02 * longest or 1.0)
+        axes.yaxis.set_major_locator(NullLocator())
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        axes.set_xlabel("time since the first of these requests should have been sent, s")
+        for line, name in names:
+            axes.text(0, line + 0.15, name, color=COLOURS["ink"], fontsize=8.5, verticalalignment="center")
+        return svg(figure)
 
 
-def _themed_tag(tag: str, prefix: str) -> str:
-    if tag.startswith("<svg"):
-        box = re.search(r'viewBox="[^"]*"', tag)
-        return f'<svg {box[0] if box else ""} aria-hidden="true">'
-    for name, colour in COLOURS.items():
-        tag = tag.replace(colour, f"var(--{name}, {colour})")
-    tag = re.sub(r'\bid="([^"]*)"', rf'id="{prefix}-\1"', tag)
-    return re.sub(r'(href="#|url\(#)', rf"\1{prefix}-", tag)
+def _begin(streams: Sequence[Stream]) -> float:
+    return min(s.sent for s in streams)
 
 
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
-    # three decimals of a point are finer than any screen
-    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), out.getvalue())
+def _draw_stream(axes: Axes, s: Stream, begin: float, line: int, colour: str, apart: float) -> None:
+    axes.plot([s.sent - begin, s.end - begin], [line, line], color=COLOURS["grid"], linewidth=1.2, zorder=1)
+    axes.plot([s.sent - begin], [line], "|", color=MUTED, markersize=7, markeredgewidth=1.2, zorder=2)
+    # pieces that come nearer to each other than an eye can tell are one dot
+    seen = np.unique(np.floor((s.t - begin) / max(apart, 1e-9)), return_index=True)[1]
+    scatter(axes, Curve(s.t[seen] - begin, np.full(len(seen), float(line))), colour, "", width=3.2, alpha=0.75)
 
 
-def _label(text: str) -> str:
-    # a legend leaves out what begins with an underscore
-    return f" {text}" if text.startswith("_") else text
+def of_prompts(points: Sequence[Named]) -> str:
+    """The time to the first token against the length of the prompt, a dot a request."""
+    drawn = [p for p in points if len(p[2].x)]
+    with canvas() as figure:
+        axes = figure.axes[0]
+        for label, colour, curve in drawn:
+            scatter(axes, curve, colour, label, width=3.0, alpha=0.6)
+        latency_scale(axes.yaxis, [c.y for _, _, c in drawn])
+        longest = max((float(c.x.max()) for _, _, c in drawn), default=1.0)
+        axes.set_xlim(0, 1.05 * longest)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        axes.set_xlabel("tokens in the prompt")
+        axes.set_ylabel("TTFT, ms")
+        legend(axes, len(drawn) > 1)
+        return svg(figure)
 
 
 def _nines(q: np.ndarray | float) -> Any:
@@ -218,7 +190,7 @@ def _tail(axes: Axes, label: str, colour: str, curve: Curve, claimable: float) -
     solid = curve.y <= claimable + 1e-12 if claimable else np.ones(len(curve.y), bool)
     upto = int(solid.sum())
     y = _nines(curve.y)
-    axes.plot(curve.x[:upto], y[:upto], color=colour, label=_label(label))
+    axes.plot(curve.x[:upto], y[:upto], color=colour, label=label_text(label))
     if upto < len(y):
         axes.plot(curve.x[max(upto - 1, 0) :], y[max(upto - 1, 0) :], color=colour, linewidth=1.2, linestyle=(0, (1, 2)))
 
@@ -230,66 +202,9 @@ def _nines_scale(axes: Axes, shares: list[np.ndarray]) -> None:
     axes.yaxis.set_major_locator(FixedLocator([float(_nines(q)) for q in ticks]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda nines, _: f"{100 * (1 - 10.0**-nines):.6g}%"))
     axes.set_ylim(0, float(_nines(max(highest, 0.9))) * 1.04)
-    axes.set_ylabel("requests answered within")
-
-
-def _latency_scale(axis: Any, values: list[np.ndarray]) -> None:
-    """From zero, or logarithmic where the values differ so much that the small ones would not be seen."""
-    every = np.concatenate(values) if values else np.empty(0)
-    every = every[np.isfinite(every) & (every > 0)]
-    if not len(every):
-        return
-    low, high = np.quantile(every, 0.01, method="lower"), every.max()
-    name = axis.axis_name
-    if high / low < 30:
-        getattr(axis.axes, f"set_{name}lim")(0, 1.06 * high)
-        axis.set_major_locator(MaxNLocator(6))
-        axis.set_major_formatter(FuncFormatter(_short))
-        return
-    getattr(axis.axes, f"set_{name}scale")("log")
-    getattr(axis.axes, f"set_{name}lim")(every.min() / 1.25, high * 1.25)
-    axis.set_major_locator(LogLocator(10, subs=(1, 2, 5) if high / low < 2000 else (1,), numticks=12))
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(FuncFormatter(_short))
-
-
-def _short(value: float, _: int = 0) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
-
-
-def _scatter(axes: Axes, curve: Curve, colour: str, label: str) -> None:
-    # one path of points without length and round ends: a tenth of the bytes of a marker each
-    seen = np.isfinite(curve.y)
-    spots = np.repeat(np.column_stack([curve.x[seen], curve.y[seen]]), 2, axis=0)
-    codes = np.tile([Path.MOVETO, Path.LINETO], len(spots) // 2)
-    if len(spots):
-        axes.add_patch(PathPatch(Path(spots, codes), fill=False, edgecolor=colour, linewidth=2.2, alpha=0.45, capstyle="round"))
-        axes.plot([], [], "o", color=colour, markersize=4, label=_label(label))
 
 
 def _failures(axes: Axes, t: np.ndarray) -> None:
     axes.plot(
         t, np.full(len(t), 0.97), "x", color=COLOURS["bad"], markersize=4, transform=axes.get_xaxis_transform(), label="failed"
     )
-
-
-def _time_axis(axes: Axes, time: TimeAxis) -> None:
-    if time.first < time.start:
-        axes.axvspan(time.first, time.start, color=COLOURS["shade"], linewidth=0, zorder=0)
-    axes.set_xlim(time.first, max(time.end, time.first + 1e-9))
-    axes.grid(visible=False, axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(10 if time.rounds else 8, integer=time.rounds))
-    axes.xaxis.set_major_formatter(FuncFormatter(_short))
-    axes.set_xlabel(time.label)
-    if time.rounds and time.end - time.first <= 30:
-        for at in np.arange(time.first + 1, time.end):
-            axes.axvline(at, color=COLOURS["grid"], linewidth=0.8, zorder=0)
-
-
-def _legend(axes: Axes, shown: bool) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if shown and handles:
-        axes.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(-0.01, 0.99), borderpad=0, ncols=len(handles), columnspacing=1.4
-        )

@@ -1,9 +1,14 @@
-"""What the report of one run says: verdict, latency, throughput and errors, resources, promises, settings."""
+"""What the report of one run says: verdict, latency, tokens, throughput and errors, resources, promises, settings."""
 
-from bench.analysis.summary import Distribution, Reason, Resource, SloResult, Summary
+from collections.abc import Iterator, Mapping
+
+from bench.analysis.quantiles import requests_needed
+from bench.analysis.streaming import bounds
+from bench.analysis.summary import Distribution, QuantileClaim, Reason, Resource, SloResult, Streaming, Summary
 from bench.record import Run
 from bench.reports import facts, tables
 from bench.reports.tables import Cell, Page, Table, Verdict, cell
+from bench.units import format_exact_duration
 
 _DEVICES = {"load": "load generator"}
 _METRICS = {
@@ -15,6 +20,8 @@ _METRICS = {
     "temperature_c": "temperature",
     "energy_j": "energy",
 }
+BATCHES = "Executed batch sizes"
+BATCHES_NOTE = "read from the server: how often it executed a batch of each size, and the share of requests in such batches"
 NOT_SAMPLED = "no utilization: none was sampled"
 NO_GPU = "no GPU: CPU utilization shown (100% is every core of the machine)"
 
@@ -88,30 +95,50 @@ def resource_table(resources: tuple[Resource, ...]) -> Table:
 
 def _tables(summary: Summary, run: Run) -> list[Table]:
     return [
-        _headline(summary),
+        _headline(summary, run),
+        *(_token_tables(summary.streaming) if summary.streaming else ()),
         _latencies(summary),
         _promises(summary.slo),
         resource_table(summary.resources),
+        _batches(summary.batches),
         _failures(summary, run),
         facts_table("Target", facts.settings(run)),
         facts_table("Load", facts.load_settings(run, summary.load)),
     ]
 
 
-def _headline(summary: Summary) -> Table:
+def _headline(summary: Summary, run: Run) -> Table:
     failed = sum(summary.errors.values())
+    streaming = summary.streaming
     rows = [
+        *(_stream_headline(streaming) if streaming else ()),
         (Cell("mean latency"), Cell(tables.estimate(summary.latency.mean))),
         *((Cell(f"{tables.quantile(c.quantile)} latency"), Cell(tables.claim(c))) for c in _leading(summary.latency)),
+        *([(Cell("output tokens"), Cell(tables.estimate(streaming.tokens)))] if streaming else ()),
         (Cell("throughput"), Cell(tables.estimate(summary.throughput))),
+        *([(Cell("goodput"), Cell(tables.estimate(streaming.goodput)))] if streaming and streaming.goodput else ()),
         *((Cell(f"{resource_label(r)}, mean / peak"), Cell(_mean_and_peak(r))) for r in leading_resources(summary.resources)),
         (
             Cell("failed requests"),
             Cell(f"{tables.share(summary.error_rate)} ({failed:,} of {summary.requests:,})", _bad(failed)),
         ),
     ]
-    note = utilization_note(summary.resources)
-    return Table("In short", ("", "measured"), tuple(rows), note)
+    notes = (utilization_note(summary.resources), goodput_note(run) if streaming else "")
+    return Table("In short", ("", "measured"), tuple(rows), "; ".join(filter(None, notes)))
+
+
+def _stream_headline(s: Streaming) -> Iterator[tuple[Cell, Cell]]:
+    yield Cell("mean TTFT"), Cell(tables.estimate(s.ttft.mean))
+    for name, d in (("TTFT", s.ttft), ("ITL", s.itl)):
+        yield from ((Cell(f"{tables.quantile(c.quantile)} {name}"), Cell(tables.claim(c))) for c in _leading(d))
+    yield Cell("longest gap"), Cell(tables.amount(s.itl.maximum, "ms"))
+    yield Cell("mean TPOT"), Cell(tables.estimate(s.tpot.mean))
+
+
+def goodput_note(run: Run) -> str:
+    """What the goodput asks of each request; nothing where nothing is."""
+    stated = [f"{name} {format_exact_duration(limit)}" for name, limit in bounds(run.workload.slo).items()]
+    return f"goodput: requests within {', '.join(stated)}" if stated else ""
 
 
 def leading_resources(resources: tuple[Resource, ...]) -> list[Resource]:
@@ -126,8 +153,8 @@ def _mean_and_peak(r: Resource) -> str:
     return f"{tables.amount(r.mean, r.unit)} / {tables.amount(r.peak, r.unit)}"
 
 
-def _leading(latency: Distribution) -> list:  # type: ignore[type-arg]
-    return [c for c in latency.quantiles if c.quantile in (0.5, 0.99)]
+def _leading(d: Distribution) -> list[QuantileClaim]:
+    return [c for c in d.quantiles if c.quantile in (0.5, 0.99)]
 
 
 def _bad(failed: int) -> tables.Tone:
@@ -147,6 +174,54 @@ def _latencies(summary: Summary) -> Table:
     ):
         rows.append((Cell(label), *(Cell(tables.amount(end, "ms")) for end in ends)))
     return Table("Latency", ("", "latency", "service", "send lag"), tuple(rows))
+
+
+def _token_tables(s: Streaming) -> Iterator[Table]:
+    of = (s.ttft, s.itl, s.tpot, s.longest)
+    rows = [(Cell("mean"), *(Cell(tables.stacked(d.mean)) for d in of))]
+    unclaimed: list[QuantileClaim] = []
+    for index, c in enumerate(s.ttft.quantiles):
+        claims = [d.quantiles[index] for d in of]
+        if any(claim.estimate for claim in claims):
+            rows.append((Cell(tables.quantile(c.quantile)), *(Cell(tables.stacked(claim)) for claim in claims)))
+        else:
+            unclaimed.append(c)
+    for label, ends in (("smallest", [d.minimum for d in of]), ("largest", [d.maximum for d in of])):
+        rows.append((Cell(label), *(Cell(tables.amount(end, "ms")) for end in ends)))
+    note = ", ".join(f"{tables.quantile(c.quantile)} takes {requests_needed(c.quantile):,}" for c in unclaimed)
+    note = f"{tables.counted(s.ttft.count, 'request')}; {note}" if note else ""
+    yield Table("Times of tokens", ("", "TTFT", "ITL, all gaps", "TPOT", "longest gap"), tuple(rows), note)
+    counts = (
+        ("requests with tokens", tables.count(s.ttft.count)),
+        ("tokens in their prompts", f"{s.prompt_tokens:,}"),
+        ("tokens in their answers", f"{s.output_tokens:,}"),
+        ("tokens in a piece", _pieces(s)),
+    )
+    yield Table("Tokens", ("", ""), tuple((Cell(name), Cell(value)) for name, value in counts))
+
+
+def _pieces(s: Streaming) -> str:
+    return f"{tables.number(s.tokens_per_piece)} on average, at most {s.largest_piece:,}" if s.largest_piece > 1 else "1"
+
+
+def _batches(batches: Mapping[int, int]) -> Table:
+    rows = tuple((Cell(str(size)), Cell(executed(batches, size))) for size in batches)
+    mean = ((Cell("mean size"), Cell(mean_batch(batches))),) if batches else ()
+    return Table(BATCHES, ("size", "executed"), (*rows, *mean), BATCHES_NOTE)
+
+
+def executed(batches: Mapping[int, int], size: int) -> str:
+    """How often a batch of `size` was executed, and the share of requests in such: "12 (40%)"."""
+    requests = sum(of * count for of, count in batches.items())
+    if not requests:
+        return tables.NONE
+    count = batches.get(size, 0)
+    return f"{count:,} ({tables.share(size * count / requests)})" if count else "0"
+
+
+def mean_batch(batches: Mapping[int, int]) -> str:
+    """The mean over executions."""
+    return tables.number(sum(n * c for n, c in batches.items()) / sum(batches.values())) if batches else tables.NONE
 
 
 def _promises(slo: tuple[SloResult, ...]) -> Table:

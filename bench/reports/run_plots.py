@@ -1,26 +1,41 @@
-"""The plots of one run: (title, how to read it, SVG) each."""
+"""The plots of one run: (title, how to read it, SVG, whether it takes the page's width) each."""
 
 from bench.analysis.measured import measure
-from bench.analysis.summary import Summary
+from bench.analysis.summary import Streaming, Summary
 from bench.arrivals import Closed
 from bench.record import Run
-from bench.reports import plots, run_page, series
+from bench.reports import drawing, plots, run_page, series
 from bench.slo import quantile_name
 
-_LINE = plots.COLOURS["second"]
-_LEVELS = tuple(plots.COLOURS[name] for name in ("second", "first", "third", "muted"))
+GAPS_LABEL, GAPS_SHARE = "gap between two tokens, ms", "gaps no longer"
+STREAMS = 8  # that a timeline shows
+_LINE = drawing.COLOURS["second"]
+_LEVELS = tuple(drawing.COLOURS[name] for name in ("second", "first", "third", "muted"))
 
 
-def figures(run: Run, summary: Summary) -> list[tuple[str, str, str]]:
-    """Latency as a distribution and over time, throughput and utilization over time."""
-    return [_cdf(run, summary), _latency(run), _throughput(run), _utilization(run, summary)]
+Figure = tuple[str, str, str, bool]  # the last: whether it takes the page's width
+
+
+def figures(run: Run, summary: Summary) -> list[Figure]:
+    """Latency as a distribution and over time, throughput and utilization over time; of streams also their tokens."""
+    if summary.streaming is None:
+        found = [_cdf(run, summary), _latency(run), _throughput(run), _utilization(run, summary)]
+    else:
+        found = [
+            _cdf(run, summary), _gaps(run, summary.streaming), _prompts(run), _latency(run), _tokens(run),
+            _utilization(run, summary),
+        ]  # fmt: skip
+    wide = [] if summary.streaming is None else [(*_timeline(run), True)]
+    return [*wide, *((*one, False) for one in found)]
 
 
 def _cdf(run: Run, summary: Summary) -> tuple[str, str, str]:
-    claims = [(c.quantile, c.estimate.value, _LINE) for c in summary.latency.quantiles if c.estimate is not None]
-    slo = run.workload.slo
+    slo, of = run.workload.slo, [("latency", _LINE, series.measured_ms(run), summary.latency)]
+    if summary.streaming is not None:
+        of.append(("until the first token", _LEVELS[1], series.ttft_ms(run), summary.streaming.ttft))
+    claims = [(c.quantile, c.estimate.value, colour) for _, colour, _, d in of for c in d.quantiles if c.estimate is not None]
     promise = (f"promised {quantile_name(slo.quantile)}", slo.latency_ns / 1e6) if slo.latency_ns is not None else None
-    svg = plots.cdf([("latency", _LINE, series.cdf(series.measured_ms(run)))], claims, promise)
+    svg = plots.cdf([(name, colour, series.cdf(values)) for name, colour, values, _ in of], claims, promise)
     return (
         "How long requests take",
         "99%: one request in 100 took longer. Dots: may be claimed; dotted: too few requests to.",
@@ -28,13 +43,39 @@ def _cdf(run: Run, summary: Summary) -> tuple[str, str, str]:
     )
 
 
+def _gaps(run: Run, s: Streaming) -> tuple[str, str, str]:
+    claims = [(c.quantile, c.estimate.value, _LINE) for c in s.itl.quantiles if c.estimate is not None]
+    svg = plots.cdf([("gaps", _LINE, series.cdf(series.gaps_ms(run)))], claims, None, GAPS_LABEL, GAPS_SHARE)
+    explained = "99%: one gap in 100 was longer. Dots: may be claimed; dotted: too few requests to."
+    return "How long the next token takes", explained, svg
+
+
+def _timeline(run: Run) -> tuple[str, str, str]:
+    streams = series.streams_around_longest_gap(run, STREAMS)
+    svg = plots.tokens_over_time([("", _LINE, streams)])
+    sent = f"{len(streams)} requests sent one after another, among them the one with the longest gap of all"
+    return "When each token came", f"{sent}: a line from the intended send to the end, a dot for each piece with tokens.", svg
+
+
+def _prompts(run: Run) -> tuple[str, str, str]:
+    svg = plots.of_prompts([("one request", _LINE, series.ttft_of_prompts(run))])
+    return "TTFT against the length of the prompt", "A dot a request, at most 1,500 of them.", svg
+
+
+def _tokens(run: Run) -> tuple[str, str, str]:
+    came = series.tokens_s(run)
+    edges = series.edges(0.0, series.length_s(run), len(came), per_bin=60)
+    svg = plots.steps_over_time([("tokens", _LINE, series.throughput(came, edges))], None, axis(run), "tokens/s")
+    return "Output tokens over time", f"Tokens of correct replies a second, counted every {edges[1] - edges[0]:g} s.", svg
+
+
 def _latency(run: Run) -> tuple[str, str, str]:
     every = series.latencies(run)
     edges = series.edges(0.0, series.length_s(run), len(every.x))
     points = series.dots(*every)
     lines = [
-        ("slowest", plots.COLOURS["muted"], series.slowest(*every)),
-        ("median", plots.COLOURS["ink"], series.running_quantile(*every, 0.5, edges)),
+        ("slowest", drawing.COLOURS["muted"], series.slowest(*every)),
+        ("median", drawing.COLOURS["ink"], series.running_quantile(*every, 0.5, edges)),
     ]
     svg = plots.latency_over_time([("one request", _LINE, points)], lines, series.failures(run, 200), axis(run))
     some = f"{len(points.x):,} of {len(every.x):,} requests" if len(points.x) < len(every.x) else "Every request"
@@ -62,7 +103,7 @@ def _utilization(run: Run, summary: Summary) -> tuple[str, str, str]:
     return "CPU utilization over time", "No GPU: CPU utilization shown. 100% is every core of the machine.", svg
 
 
-def axis(run: Run) -> plots.TimeAxis:
+def axis(run: Run) -> drawing.TimeAxis:
     """Time from the first send, warm-up included, to the end of the window."""
     first = float(series.seconds(run.records["intended_ns"], run).min()) if len(run.records) else 0.0
-    return plots.TimeAxis("time, s", min(first, 0.0), 0.0, series.length_s(run))
+    return drawing.TimeAxis("time, s", min(first, 0.0), 0.0, series.length_s(run))

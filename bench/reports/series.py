@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench import payloads
+from bench.analysis import streaming
 from bench.analysis.measured import measure
 from bench.record import OK, Run
 
@@ -20,6 +22,16 @@ class Curve(NamedTuple):
 
     x: np.ndarray
     y: np.ndarray
+
+
+class Stream(NamedTuple):
+    """One streamed reply over time, in s since the window began."""
+
+    sent: float
+    end: float
+    t: np.ndarray  # when each piece with tokens came
+    tokens: np.ndarray  # in each
+    prompt: int  # tokens
 
 
 class Levels(NamedTuple):
@@ -48,6 +60,65 @@ def failures(run: Run, limit: int) -> np.ndarray:
 def measured_ms(run: Run) -> np.ndarray:
     """The latencies that the summary is made of, in ms."""
     return measure(run).latency_ns() / 1e6
+
+
+def ttft_ms(run: Run) -> np.ndarray:
+    """The times to first token that the summary is made of, in ms; none where replies are not streamed."""
+    found = streaming.streams(measure(run))
+    return np.empty(0) if found is None else found.ttft_ns() / 1e6
+
+
+def gaps_ms(run: Run) -> np.ndarray:
+    """All gaps between tokens of measured requests, in ms."""
+    found = streaming.streams(measure(run))
+    return np.empty(0) if found is None else found.gaps_ns / 1e6
+
+
+def ttft_of_prompts(run: Run, limit: int = DOTS) -> Curve:
+    """(tokens of the prompt, TTFT in ms) of measured requests, at most `limit` of them, chosen evenly."""
+    found = streaming.streams(measure(run))
+    if found is None:
+        return EMPTY
+    return dots(found.prompts[found.tokens > 0], found.ttft_ns() / 1e6, limit)
+
+
+def tokens_s(run: Run) -> np.ndarray:
+    """When tokens came, in s since the window began, ascending."""
+    return np.empty(0) if run.chunks is None else seconds(streaming.token_times_ns(run), run)
+
+
+def first_streams(run: Run, count: int) -> list[Stream]:
+    """The first `count` measured requests that succeeded, in the order of their sends."""
+    rows = _measured_rows(run)
+    return [_stream(run, row) for row in rows[:count]]
+
+
+def streams_around_longest_gap(run: Run, count: int) -> list[Stream]:
+    """`count` measured requests sent one after another, in the middle of them the one with the longest gap of all."""
+    rows = _measured_rows(run)
+    longest = np.zeros(len(rows))
+    if rows:
+        found = streaming.of_records(run, np.array(rows))
+        longest[found.tokens > 1] = found.longest_ns()
+    middle = int(np.argmax(longest)) if rows else 0
+    first = max(0, min(middle - count // 2, len(rows) - count))
+    return [_stream(run, row) for row in rows[first : first + count]]
+
+
+def _measured_rows(run: Run) -> list[int]:
+    """Measured records that succeeded, in the order of their sends."""
+    good = measure(run).good
+    rows = np.flatnonzero(good) if good.dtype == bool else good
+    order = np.argsort(run.records["intended_ns"][rows], kind="stable")
+    return [] if run.chunks is None else [int(row) for row in rows[order]]
+
+
+def _stream(run: Run, row: int) -> Stream:
+    assert run.chunks is not None
+    t_ns, tokens = run.chunks.of_record(row)
+    record, some = run.records[row], tokens > 0
+    sent, end = seconds(np.array([record["intended_ns"], record["end_ns"]]), run).tolist()
+    return Stream(sent, end, seconds(t_ns[some], run), tokens[some], payloads.prompt_lengths(run.workload)[record["payload"]])
 
 
 def cdf(values: np.ndarray, points: int = POINTS) -> Curve:
@@ -151,8 +222,8 @@ def length_s(run: Run) -> float:
     return max(run.window_ns[1] - run.window_ns[0], 0) / 1e9
 
 
-def in_rounds(curves: Sequence[Curve], runs: Sequence[Run], side: int) -> Curve:
-    """Curves over time, one a round, on an axis of rounds: round n fills n - 0.5 to n + 0.5, side 0 its left half, 1 its right.
+def in_rounds(curves: Sequence[Curve], runs: Sequence[Run], side: int, sides: int = 2) -> Curve:
+    """Curves over time, one a round, on an axis of rounds: round n fills n - 0.5 to n + 0.5, each side its part in turn.
 
     Windows of different length are drawn equally long; a NaN parts every two rounds.
     """
@@ -161,8 +232,8 @@ def in_rounds(curves: Sequence[Curve], runs: Sequence[Run], side: int) -> Curve:
     gap = np.array([np.nan])
     x = []
     for n, (curve, run) in enumerate(zip(curves, runs, strict=True)):
-        left = n + 0.53 + 0.5 * side
-        x.append(np.concatenate([left + 0.44 * curve.x / max(length_s(run), 1e-9), gap]))
+        left = n + 0.53 + side / sides
+        x.append(np.concatenate([left + (1 / sides - 0.06) * curve.x / max(length_s(run), 1e-9), gap]))
     return Curve(np.concatenate(x), np.concatenate([np.concatenate([c.y, gap]) for c in curves]))
 
 

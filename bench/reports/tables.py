@@ -1,9 +1,11 @@
 """Numbers with their units as text, and the cells, tables and pages every report is made of: the one place that rounds."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from bench.analysis.compare import estimate_of
 from bench.analysis.summary import Estimate, QuantileClaim
 from bench.slo import quantile_name
 
@@ -13,12 +15,18 @@ NONE = "n/a"
 Tone = Literal["", "better", "worse", "bad", "muted", "code"]
 Better = Literal["lower", "higher"] | None
 
-_SUFFIX = {"ms": " ms", "req/s": "/s", "%": "%", "x": "x", "W": " W", "C": " °C", "MHz": " MHz", "s": " s"}
+_SUFFIX = {
+    "ms": " ms", "req/s": "/s", "tok/s": " tokens/s", "%": "%", "x": "x", "W": " W", "C": " °C", "MHz": " MHz", "s": " s",
+}  # fmt: skip
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+_SECONDS = 1000  # ms from which on a time is told in seconds
+
+# the class of each side's columns, in the style sheet and among the colours of the plots; more sides begin again
+SIDES = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 class Cell(NamedTuple):
-    """One cell of a table; `tone` says how it may be set off, never what it says."""
+    """One cell of a table; `tone` says how it may be set off, never what it says. A line break is one in a terminal only."""
 
     text: str
     tone: Tone = ""
@@ -32,7 +40,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
-    sides: tuple[str, ...] = ()  # which side each column belongs to, "first", "second" or ""; none where there are no sides
+    sides: tuple[str, ...] = ()  # which of SIDES each column belongs to, or ""; none where there are no sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +55,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All the words and numbers of one report in the order of reading; the first table leads."""
+    """All the words and numbers of one report in the order of reading; the first tables lead."""
 
     title: str
     verdicts: tuple[Verdict, ...]
     lead: str
     tables: tuple[Table, ...]
     warnings: tuple[str, ...]
+    leading: int = 1  # of the tables
 
 
 def plain(value: object) -> str:
@@ -77,43 +86,63 @@ def number(value: float | None, decimals: int | None = None) -> str:
     return f"{round(value, keep) + 0.0:,.{max(keep, 0)}f}"
 
 
-def amount(value: float | None, unit: str) -> str:
-    """ "203 ms", "1.21 GB", "87.3%"; "n/a" where there is no number."""
+def amount(value: float | None, unit: str, like: float | None = None) -> str:
+    """ "203 ms", "1.21 GB", "87.3%"; "n/a" where there is no number. The unit is scaled as it suits `like`, else the value."""
     if value is None or not math.isfinite(value):
         return NONE
-    scale, suffix = _scale(value, unit)
+    scale, suffix = _scale(value if like is None else like, unit)
     return number(value / scale) + suffix
 
 
-def estimate(e: Estimate | None) -> str:
+def estimate(e: Estimate | None, like: float | None = None) -> str:
     """ "203 [197, 211] ms", with as many digits as it takes to see the interval; "203 ms" without one."""
     if e is None or not math.isfinite(e.value):
         return NONE
-    scale, suffix = _scale(e.value, e.unit)
+    value, interval, suffix = _parts(e, like)
+    return f"{value} {interval}{suffix}" if interval else value + suffix
+
+
+def stacked(value: Estimate | QuantileClaim | None, like: float | None = None) -> str:
+    """The same in two lines: "203 ms", and below it "[197, 211]"; only "n/a" where it may not be claimed."""
+    e = estimate_of(value)
+    if e is None or not math.isfinite(e.value):
+        return NONE
+    shown, interval, suffix = _parts(e, like)
+    return f"{shown}{suffix}\n{interval}" if interval else shown + suffix
+
+
+def _parts(e: Estimate, like: float | None) -> tuple[str, str, str]:
+    """The value, its interval in brackets where it has one, and the unit after both."""
+    scale, suffix = _scale(e.value if like is None else like, e.unit)
     if e.low is None or e.high is None:
-        return number(e.value / scale) + suffix
+        return number(e.value / scale), "", suffix
     value, low, high = e.value / scale, e.low / scale, e.high / scale
     keep = _decimals_of_interval(value, low, high)
-    return f"{number(value, keep)} [{number(low, keep)}, {number(high, keep)}]{suffix}"
+    return number(value, keep), f"[{number(low, keep)}, {number(high, keep)}]", suffix
 
 
-def claim(c: QuantileClaim | None) -> str:
+def largest(values: Iterable[Estimate | QuantileClaim | None]) -> float | None:
+    """The largest of some values, to scale them alike by."""
+    return max((e.value for e in map(estimate_of, values) if e is not None and math.isfinite(e.value)), default=None)
+
+
+def claim(c: QuantileClaim | None, like: float | None = None) -> str:
     """The quantile with its interval, or what it takes to claim it: "n/a (needs 459 requests, has 100)"."""
     if c is None:
         return NONE
     if c.estimate is None and c.needs is not None:
         return f"{NONE} (needs {c.needs:,} requests, has {c.has:,})"
-    return estimate(c.estimate)
+    return estimate(c.estimate, like)
 
 
-def measure(value: Estimate | QuantileClaim | None) -> str:
+def measure(value: Estimate | QuantileClaim | None, like: float | None = None) -> str:
     """An estimate or a claim as text, with its interval."""
-    return claim(value) if isinstance(value, QuantileClaim) else estimate(value)
+    return claim(value, like) if isinstance(value, QuantileClaim) else estimate(value, like)
 
 
 def point(value: Estimate | QuantileClaim | None) -> str:
     """The same without its interval."""
-    e = value.estimate if isinstance(value, QuantileClaim) else value
+    e = estimate_of(value)
     return NONE if e is None else amount(e.value, e.unit)
 
 
@@ -176,6 +205,8 @@ def _decimals_of_interval(value: float, low: float, high: float) -> int:
 
 
 def _scale(value: float, unit: str) -> tuple[float, str]:
+    if unit == "ms" and abs(value) >= _SECONDS:
+        return 1000.0, " s"
     if unit in ("bytes", "B"):
         return next(((size, f" {name}") for name, size in _SIZES if abs(value) >= size), (1.0, " B"))
     return 1.0, _SUFFIX.get(unit, f" {unit}" if unit else "")

@@ -1,6 +1,7 @@
 """Reports as plain text for a terminal or a log: every line fits the width, bold and colour only where asked for."""
 
 import io
+from dataclasses import replace
 from textwrap import wrap
 
 from rich import box
@@ -28,7 +29,7 @@ def run_text(summary: Summary, run: Run, width: int = 80, colour: bool = False) 
 
 
 def comparison_text(comparison: SideComparison, sides: Sides, width: int = 80, colour: bool = False) -> str:
-    """The report of a comparison of two sides."""
+    """The report of a comparison."""
     return page_text(comparison_page(comparison, sides), width, colour)
 
 
@@ -59,31 +60,85 @@ def _item(text: str) -> RenderableType:
 
 
 def _table(table: Table, titled: bool, width: int) -> RenderableType:
+    heading = [Text(table.title, "bold")] if titled else []
+    note = [Text(table.note, "dim")] if table.note else []
+    grids: list[RenderableType] = []
+    for part in _parts(table, width):
+        grids += [Text(), _grid(part, width)] if grids else [_grid(part, width)]
+    return Group(*heading, *grids, *note)
+
+
+def _grid(table: Table, width: int) -> RenderableType:
     headed = any(table.columns)
     gap = _GAP - 1 if headed else _GAP  # a box draws a blank between columns itself
     rich = RichTable(box=_RULE if headed else None, show_header=headed, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
-    for title, most in zip(table.columns, _widths(table, width), strict=True):
-        rich.add_column(Text(title, "bold"), overflow="fold", max_width=most)
+    widths = _widths(table, width)
+    for title, most in zip(table.columns, widths, strict=True):
+        rich.add_column(Text(_broken(title, most), "bold"), overflow="fold", max_width=most)
     for row in table.rows:
         rich.add_row(*(_cell(c) for c in row))
-    heading = [Text(table.title, "bold")] if titled else []
-    note = [Text(table.note, "dim")] if table.note else []
-    return Group(*heading, rich, *note)
+    return rich
+
+
+def _parts(table: Table, width: int) -> list[Table]:
+    """The same table in as many parts as it takes for the columns of more sides than two; each begins with the first column."""
+    if len(set(filter(None, table.sides))) <= 2:
+        return [table]
+    first, *least = _least(table, width)
+    parts: list[list[int]] = [[]]
+    for index, needed in enumerate(least, 1):
+        used = first + sum(_GAP + least[i - 1] for i in parts[-1])
+        if parts[-1] and used + _GAP + needed > width:
+            parts.append([])
+        parts[-1].append(index)
+    return [_columns(table, [0, *part]) for part in parts]
+
+
+def _columns(table: Table, at: list[int]) -> Table:
+    of = [tuple(row[n] for n in at) for row in table.rows]
+    return replace(table, columns=tuple(table.columns[n] for n in at), rows=tuple(of), sides=tuple(table.sides[n] for n in at))
+
+
+def _least(table: Table, width: int) -> list[int]:
+    """What each column of a table of sides takes at the least: cells whole, up to a third of the width, its title in pieces."""
+    least = []
+    for index, title in enumerate(table.columns):
+        lines = [line for row in table.rows for line in row[index].text.splitlines()]
+        cells = min(max(map(cell_len, lines), default=0), width // 3)
+        least.append(max(cells, *(cell_len(piece) for piece in title.replace("=", "= ").split() or [""])))
+    return least
+
+
+def _broken(title: str, width: int) -> str:
+    """A title whose long words may break after "="; those of sides are names and options."""
+    return " ".join(word if cell_len(word) <= width else word.replace("=", "=\n") for word in title.split(" "))
 
 
 def _widths(table: Table, width: int) -> list[int]:
     """What each column may take: all it needs, else the first and the last give way so that the fewest lines are broken."""
     columns = [[title, *(row[index].text for row in table.rows)] for index, title in enumerate(table.columns)]
-    widths = [max(map(cell_len, column)) for column in columns]
+    widths = [max(cell_len(line) for text in column for line in text.splitlines() or [""]) for column in columns]
     excess = sum(widths) + _GAP * (len(widths) - 1) - width
     if excess <= 0 or len(widths) < 2:
         return widths
+    if len(set(filter(None, table.sides))) > 2:
+        return _shared(_least(table, width), widths, width)
     first, last = columns[0], columns[-1]
     least = [max((cell_len(word) for text in column for word in text.split()), default=1) for column in (first, last)]
     choices = [(widths[0] - given, widths[-1] - (excess - given)) for given in range(excess + 1)]
     kept = [(f, e) for f, e in choices if f >= least[0] and e >= least[1]]
     f, e = min(kept, key=lambda pair: _lines(first, last, *pair), default=(least[0], least[1]))
     return [f, *widths[1:-1], e]
+
+
+def _shared(least: list[int], wanted: list[int], width: int) -> list[int]:
+    """What is left of the width, shared out to those that have least of it."""
+    widths = list(least)
+    left = width - sum(widths) - _GAP * (len(widths) - 1)
+    while left > 0 and (short := [n for n in range(len(widths)) if widths[n] < wanted[n]]):
+        widths[min(short, key=lambda n: widths[n])] += 1
+        left -= 1
+    return widths
 
 
 def _lines(first: list[str], last: list[str], f: int, e: int) -> int:

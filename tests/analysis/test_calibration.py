@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.experiments import calibration
+from bench.experiments import calibration, calibration_streams
 from bench.experiments.calibration import NAMES, SCENARIOS, Scenario
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -46,9 +46,30 @@ def test_the_tables_are_markdown(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(calibration, "RUNS", (700,))
     monkeypatch.setattr(calibration, "ROUNDS", ((6, 120),))
     monkeypatch.setattr(calibration, "LONGER", 1.0)
+    monkeypatch.setattr(calibration_streams, "SCENARIOS", calibration_streams.SCENARIOS[:1])
+    monkeypatch.setattr(calibration_streams, "ROUNDS", ((3, 8),))
+    monkeypatch.setattr(calibration_streams, "RUNS", (20,))
+    monkeypatch.setattr(calibration_streams, "TRUTH", 200)
     calibration.main(["--replications", "2"])
     rows = [line.count("|") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert rows == [7] * 3 + [10] * 3 + [6] * 3
+    assert rows == [7] * 3 + [10] * 3 + [6] * 3 + [11] * 3 + [13] * 3
+
+
+@pytest.mark.parametrize("scenario", [calibration_streams.SCENARIOS[0], calibration_streams.SCENARIOS[2]], ids=lambda s: s.name)
+def test_intervals_of_streams_hold_the_truth(scenario: calibration_streams.Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of TTFT, gaps, TPOT and tokens a second over 6 rounds: in at least 80 % of 60 trials."""
+    monkeypatch.setattr(calibration_streams, "TRUTH", 4000)
+    tally = calibration_streams.over_rounds(scenario, 6, 10, 60)
+    assert {name: tally.coverage(name) for name in calibration_streams.NAMES if tally.coverage(name) < 0.8} == {}
+
+
+def test_the_simulated_server_keeps_to_its_slots() -> None:
+    """One at a time decodes in 48 ms a token; eight at once take 121 ms and come to more than twice the tokens."""
+    one, eight = (calibration_streams.simulate(s, np.random.default_rng(1), 60) for s in calibration_streams.SCENARIOS[:2])
+    assert np.median(one.streams.gaps_ns) / 1e6 == pytest.approx(48.4, rel=0.05)
+    assert np.median(eight.streams.gaps_ns) / 1e6 == pytest.approx(121.2, rel=0.05)
+    rates = [len(r.tokens_ns) / (r.window_ns[1] - r.window_ns[0]) for r in (one, eight)]
+    assert rates[1] > 2 * rates[0]
 
 
 def _with_truth(scenario: Scenario) -> Scenario:

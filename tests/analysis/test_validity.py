@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.analysis.validity import validity
+from bench.analysis.validity import TOLD, validity
+from bench.arrivals import Constant, Rate
 from bench.record import Run
 from bench.slo import Share, Slo
-from bench.testing import make_run, make_workload
+from bench.targets import streams
+from bench.testing import Stream, make_run, make_stream_run, make_stream_workload, make_workload
 from bench.workload import Check
 
 
@@ -192,3 +194,61 @@ def test_a_run_too_short_for_a_check_is_not_said_to_have_no_reference():
     run = make_run([10.0] * 5, compared=0, workload=make_workload(check=Check(every=10)), target={"model": {"name": "m"}})
     (message,) = [w.message for w in validity(run)[1] if w.code == "unchecked"]
     assert "one in 10 is, and none of those had come" in message
+
+
+def stream_run(*more: Stream, **fields: Any) -> Run:
+    """100 good streams of two tokens, and some more."""
+    return make_stream_run([*[Stream(0, [10, 20])] * 100, *more], **fields)
+
+
+@pytest.mark.parametrize("kind", ["broken", "stalled", "tokens"])
+def test_streams_that_did_not_come_as_asked_for_are_warned_of_where_so_many_may(kind: str) -> None:
+    """One of 101 is below the bound of errors: the run stays valid, and says what is missing from its numbers."""
+    run = stream_run(Stream(0, [10], error=kind), load={"messages": {kind: "it said no more"}})
+    assert reasons(run) == []
+    (warning,) = validity(run)[1]
+    assert warning.code == "cut_off"
+    assert f"1 of 101 streams did not come as asked for (1 {kind})" in warning.message
+    assert warning.message.endswith("the first said: it said no more")
+
+
+def test_broken_streams_above_the_bound_make_a_run_invalid() -> None:
+    """They count to the error rate as any other error does."""
+    assert reasons(stream_run(*[Stream(0, [10], error="broken")] * 2)) == ["errors"]
+
+
+def test_a_stream_without_a_first_piece_in_time_is_a_timeout_that_says_so() -> None:
+    """It is not a reply that is missing but the beginning of one."""
+    (warning,) = validity(stream_run(Stream(0, [], error="timeout", end_ms=10)))[1]
+    assert warning.code == "timeouts"
+    assert "had not a first piece of a reply after 10s" in warning.message
+
+
+@pytest.mark.parametrize(("pieces", "warned"), [([1, 2], True), ([1, 1], False)])
+def test_tokens_that_come_together_are_warned_of(pieces: list[int], warned: bool) -> None:
+    """A gap of 0 in two is none that anybody waited for; one token a piece leaves nothing to say."""
+    run = make_stream_run([Stream(0, [10, 20], pieces)] * 100)
+    assert warnings(run) == (["pieces"] if warned else [])
+
+
+def test_now_and_then_two_tokens_in_a_piece_are_no_matter() -> None:
+    """2 of 200 gaps are 0."""
+    assert warnings(stream_run(Stream(0, [10, 20], [1, 3]))) == []
+
+
+def test_token_counts_that_the_server_did_not_tell_are_warned_of() -> None:
+    """They may be wrong, and with them all that is counted in tokens."""
+    assert warnings(stream_run(load={"tokens_counted": {streams.TOLD: 100}})) == []
+    (warning,) = validity(stream_run(load={"tokens_counted": {streams.TOLD: 50, streams.BY_PIECE: 50}}))[1]
+    assert warning.code == "tokens_assumed"
+    assert f"taken for {streams.BY_PIECE}:" in warning.message
+    assert TOLD == streams.TOLD
+
+
+def test_a_stream_is_sent_late_by_the_measure_of_its_first_token() -> None:
+    """20 ms of lag are nothing to a reply of 2 s, but a fifth of a TTFT of 100 ms."""
+    workload = make_stream_workload(load=Constant(rate_hz=Rate(100.0)))
+    made = [Stream(10.0 * n, [100, 2000], lag_ms=20.0) for n in range(200)]
+    assert reasons(make_stream_run(made, window_ms=(0, 2000), workload=workload)) == ["generator_saturated"]
+    punctual = [s._replace(lag_ms=5.0) for s in made]
+    assert reasons(make_stream_run(punctual, window_ms=(0, 2000), workload=workload)) == []

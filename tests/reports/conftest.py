@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.analysis.compare import SideComparison, compare_sides
+from bench.analysis.compare import Agreement, SideComparison, compare_sides
 from bench.record import Run
 from bench.reports.comparison_page import Sides, side
-from bench.testing import make_run, make_workload
+from bench.slo import Nanoseconds, Slo
+from bench.testing import Stream, make_run, make_stream_run, make_stream_workload, make_workload
 
 HOSTILE = "<script>alert(1)</script> | `x` [a](http://evil.test) \x1b[31m & \"q\" 'a' $1$ \u4e16"
 
@@ -39,6 +40,9 @@ FLASK = TRITON | {
     },
 }
 ENVIRONMENT = {"cpu": "a processor", "cores": 2, "packages": {"numpy": "2.4.0"}, "gpus": [], "governor": None}
+
+
+STREAM_SLO = Slo(latency_ns=Nanoseconds(20 * 10**9), ttft_ns=Nanoseconds(2 * 10**9), itl_ns=Nanoseconds(600 * 10**6))
 
 
 def latencies(seed: int, count: int, mean_ms: float) -> np.ndarray:
@@ -84,6 +88,64 @@ def made_sides(made_run: Callable[..., Run]) -> Callable[..., tuple[SideComparis
         base = [made_run(n, count, 30.0, **({"id": f"flask-{n}"} | base_fields)) for n in range(rounds)]
         new = [made_run(50 + n, count, 10.0, **({"id": f"triton-{n}"} | new_fields)) for n in range(rounds)]
         return compare_sides(base, new), (side(names[0], base), side(names[1], new))
+
+    return make
+
+
+def streams(seed: int, count: int, first_ms: float, gap_ms: float, users: int = 8) -> list[Stream]:
+    """Streams of `users` users, one after the other each: 16 to 63 tokens, the first after `first_ms` or so."""
+    found, free = [], [100.0 * n for n in range(users)]
+    for n in range(count):
+        unit = np.random.PCG64([seed, n]).random_raw(80) / 2.0**64
+        user = int(np.argmin(free))
+        gaps = gap_ms * (0.8 + 0.4 * unit[: 16 + int(48 * unit[79]) - 1])
+        gaps[len(gaps) // 2] *= 3
+        times = np.cumsum([first_ms * (0.5 + unit[78]), *gaps])
+        found.append(Stream(free[user], times.tolist()))
+        free[user] += float(times[-1])
+    return found
+
+
+@pytest.fixture(scope="session")
+def made_stream_run() -> Callable[..., Run]:
+    """Makes a run of streams on a machine without a GPU; arguments replace what `make_stream_run` is given."""
+
+    def make(seed: int = 1, count: int = 60, first_ms: float = 900.0, gap_ms: float = 120.0, **fields: Any) -> Run:
+        made = streams(seed, count, first_ms, gap_ms)
+        last = max(s.sent_ms + s.times_ms[-1] for s in made)
+        ticks = [500.0 * n for n in range(round(last / 500))]
+        given = {
+            "samples": {("server", "cpu_utilization"): [(t, 90.0 + n % 5) for n, t in enumerate(ticks)]},
+            "target": TRITON
+            | {"model": {"name": "qwen-1.5b", "precision": "int4", "preset": "full", "weights": "seeded", "context": 1024}},
+            "environment": ENVIRONMENT,
+            "workload": make_stream_workload(name="qwen-1.5b", slo=STREAM_SLO),
+            "created": "2026-11-24T10:00:00Z",
+            "load": {"batches": {"1": 12, "4": 3, "8": 40}},
+        }
+        return make_stream_run(made, **(given | fields))
+
+    return make
+
+
+MODES = (("Flask 3.1.3", 9000.0, 60.0), ("Triton 2.48.0 batching=off", 9200.0, 61.0),
+         ("Triton 2.48.0 batching=dynamic", 5000.0, 110.0), ("Triton 2.48.0 batching=continuous", 800.0, 125.0))  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def made_modes(made_stream_run: Callable[..., Run]) -> Callable[..., tuple[SideComparison, Sides]]:
+    """Makes four sides of streams, `rounds` rounds of `count` requests each."""
+
+    def make(rounds: int = 3, count: int = 16, sides: int = 4) -> tuple[SideComparison, Sides]:
+        made = []
+        for which, (name, first_ms, gap_ms) in enumerate(MODES[:sides]):
+            target = {"target": FLASK} if name.startswith("Flask") else {}
+            seeds = range(10 * which, 10 * which + rounds)
+            made.append((name, [made_stream_run(n, count, first_ms, gap_ms, id=f"{which}-{n}", **target) for n in seeds]))
+        found = compare_sides(
+            *(runs for _, runs in made), agreement=[Agreement(16, 16), Agreement(15, 16), Agreement(16, 16)][: sides - 1]
+        )
+        return found, tuple(side(name, runs) for name, runs in made)
 
     return make
 

@@ -109,3 +109,53 @@ def test_a_comparison_is_one_document(made_sides: Callable[..., tuple[SideCompar
     assert document["metrics"][2]["base"]["claimable"] is True
     assert [len(side["rounds"]) for side in document["sides"]] == [6, 6]
     assert document["sides"][0]["rounds"][2]["run"] == "flask-2"
+
+
+def test_a_run_of_streams_has_its_token_metrics(made_stream_run: Callable[..., Run]) -> None:
+    """Each in ms, as distributions; a claim on gaps counts requests; what is not streamed has null."""
+    run = made_stream_run(count=50)
+    document = data.run_json(run, summarize(run))
+    assert json.loads(data.to_text(document)) == document
+    tokens = document["streaming"]
+    assert set(tokens) == {
+        "ttft", "itl", "tpot", "longest_gap", "output_tokens_per_s", "goodput", "output_tokens", "prompt_tokens", "pieces",
+        "tokens_per_piece", "largest_piece",
+    }  # fmt: skip
+    assert tokens["itl"]["count"] == tokens["output_tokens"] - 50
+    assert tokens["itl"]["quantiles"]["p99"]["has"] == 50
+    assert tokens["output_tokens_per_s"]["unit"] == "tok/s"
+    assert document["batches"] == {"1": 12, "4": 3, "8": 40}
+    plain = make_run([1.0])
+    assert data.run_json(plain, summarize(plain))["streaming"] is None
+
+
+def test_runs_of_streams_stand_in_one_table_with_others(
+    made_stream_run: Callable[..., Run], made_run: Callable[..., Run]
+) -> None:
+    """The columns of tokens are empty for images."""
+    runs = [made_run(), made_stream_run()]
+    rows = list(csv.DictReader(data.runs_csv((run, summarize(run)) for run in runs).splitlines()))
+    for name in (
+        "ttft_mean_ms",
+        "ttft_p50_low_ms",
+        "itl_p50_ms",
+        "tpot_mean_ms",
+        "longest_gap_max_ms",
+        "output_tokens_per_s",
+        "goodput",
+    ):
+        assert name in rows[1]
+        assert rows[0][name] == ""
+    assert float(rows[1]["itl_max_ms"]) == pytest.approx(summarize(runs[1]).streaming.itl.maximum)  # type: ignore[union-attr]
+
+
+def test_a_comparison_of_many_sides_has_lists_of_values(made_modes: Callable[..., tuple[SideComparison, Sides]]) -> None:
+    """A value a side, a change for each but the first; base, new and change are words for two."""
+    document = data.comparison_json(*made_modes())
+    assert json.loads(data.to_text(document)) == document
+    mean = document["metrics"][0]
+    assert (mean["metric"], len(mean["values"]), len(mean["changes"])) == ("mean TTFT", 4, 3)
+    assert mean["changes"][2]["value"] == pytest.approx(mean["values"][3]["value"] / mean["values"][0]["value"])
+    assert not {"base", "new", "change"} & {*document, *mean}
+    assert [side["same"] for side in document["agreement"]] == [16, 15, 16]
+    assert len(document["sides"]) == 4

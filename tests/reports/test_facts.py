@@ -1,8 +1,14 @@
 """What is read from the dicts of a run."""
 
+from typing import Any
+
+import pytest
+
+from bench.lengths import Lognormal, Uniform, Values
 from bench.record import Run
 from bench.reports import facts
-from bench.testing import make_run
+from bench.testing import make_run, make_stream_run, make_stream_workload
+from bench.workload import Generate, Payload, Prefix
 
 
 def run_with(**fields: object) -> Run:
@@ -62,3 +68,29 @@ def test_a_fingerprint_becomes_a_flat_list() -> None:
         "limits": "1.5, 2",
         "none": "none",
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "prompts of 16 to 64 token ids, answers of 8 tokens"),
+        ({"form": "text", "ignore_eos": False}, "prompts of 16 to 64 words, answers of 8 tokens or until the model ends them"),
+        ({"prefix": Prefix(4, 2)}, "prompts of 16 to 64 token ids, answers of 8 tokens, the first 4 alike in 2 groups"),
+        ({"output_tokens": Lognormal(20, 0.5, 90)}, "prompts of 16 to 64 token ids, answers of 1 to 90 (median 20) tokens"),
+        ({"output_tokens": Values((3, 9, 5))}, "prompts of 16 to 64 token ids, answers of 3 to 9 (as listed) tokens"),
+    ],
+)
+def test_prompts_and_answers_are_told_by_their_lengths(changes: dict[str, Any], said: str) -> None:
+    """As the workload states them."""
+    generate = Generate(**({"prompt_tokens": Uniform(16, 64), "output_tokens": 8} | changes))
+    run = make_stream_run([], workload=make_stream_workload(payload=Payload(generate=generate)))
+    assert facts.load_settings(run, "")["payload"] == said
+
+
+def test_the_model_is_told_with_its_precision_and_where_its_weights_come_from() -> None:
+    """A context is told where the model has one."""
+    model = {"name": "m", "precision": "int4", "preset": "full", "weights": "seeded", "context": 0}
+    server = {"kind": "triton"}
+    known = facts.settings(run_with(target={"server": server, "model": model}))
+    assert (known["model precision"], known["model weights"], "model context" in known) == ("int4", "seeded", False)
+    assert facts.settings(run_with(target={"server": server, "model": model | {"context": 1024}}))["model context"] == "1,024"

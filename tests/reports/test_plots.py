@@ -7,15 +7,15 @@ from collections.abc import Callable
 import matplotlib
 import numpy as np
 
-from bench.analysis.compare import SideComparison
+from bench.analysis.compare import SideComparison, compare_sides
 from bench.analysis.summary import summarize
 from bench.record import Run
-from bench.reports import comparison_plots, plots, run_plots
-from bench.reports.comparison_page import Sides
+from bench.reports import comparison_plots, drawing, plots, run_plots, series
+from bench.reports.comparison_page import Sides, side
 from bench.reports.series import Curve
-from bench.testing import make_run, make_workload
+from bench.testing import Stream, make_run, make_stream_run, make_workload
 
-AXIS = plots.TimeAxis("time, s", -1.0, 0.0, 10.0)
+AXIS = drawing.TimeAxis("time, s", -1.0, 0.0, 10.0)
 
 
 def texts(svg: str) -> list[str]:
@@ -27,7 +27,7 @@ def texts(svg: str) -> list[str]:
 def test_every_plot_is_svg_with_letters_that_can_be_searched(made_run: Callable[..., Run]) -> None:
     """Text stays text, so that it can be found, read aloud and set in the reader's font."""
     run = made_run()
-    for title, explained, svg in run_plots.figures(run, summarize(run)):
+    for title, explained, svg, _ in run_plots.figures(run, summarize(run)):
         assert title
         assert explained
         assert len(texts(svg)) > 5
@@ -50,7 +50,7 @@ def test_drawing_leaves_matplotlib_as_it_was(made_run: Callable[..., Run]) -> No
 def test_a_long_run_makes_small_plots() -> None:
     """300,000 requests, every tenth failed, are drawn in less than 400 kB."""
     run = make_run(np.linspace(1.0, 2.0, 300_000), errors=dict.fromkeys(range(0, 300_000, 10), "status"))
-    assert sum(len(svg) for _, _, svg in run_plots.figures(run, summarize(run))) < 400_000
+    assert sum(len(svg) for _, _, svg, _ in run_plots.figures(run, summarize(run))) < 400_000
 
 
 def test_a_choice_of_requests_is_said_to_be_one() -> None:
@@ -64,7 +64,7 @@ def test_a_choice_of_requests_is_said_to_be_one() -> None:
 def test_only_what_may_be_claimed_is_marked(made_run: Callable[..., Run]) -> None:
     """100 requests carry a P50, P90 and P95: three dots; the curve beyond them is dotted."""
     run = made_run()
-    _, _, svg = run_plots.figures(run, summarize(run))[0]
+    _, _, svg, _ = run_plots.figures(run, summarize(run))[0]
     assert len(re.findall(r"<use [^>]*href=", svg)) == 3
     assert "stroke-dasharray" in svg
 
@@ -86,10 +86,12 @@ def test_a_promise_stands_in_the_distribution() -> None:
 def test_the_warm_up_is_shaded() -> None:
     """What was not measured looks it."""
     run = make_run([10.0] * 100, window_ms=(200.0, 1000.0))
-    assert run_plots.axis(run) == plots.TimeAxis("time, s", -0.2, 0.0, 0.8)
+    assert run_plots.axis(run) == drawing.TimeAxis("time, s", -0.2, 0.0, 0.8)
     drawn = plots.latency_over_time([], [], np.empty(0), run_plots.axis(run))
-    assert plots.COLOURS["shade"] in drawn
-    assert plots.COLOURS["shade"] not in plots.latency_over_time([], [], np.empty(0), plots.TimeAxis("time, s", 0.0, 0.0, 0.8))
+    assert drawing.COLOURS["shade"] in drawn
+    assert drawing.COLOURS["shade"] not in plots.latency_over_time(
+        [], [], np.empty(0), drawing.TimeAxis("time, s", 0.0, 0.0, 0.8)
+    )
 
 
 def test_latencies_far_apart_are_drawn_on_a_logarithmic_scale() -> None:
@@ -126,9 +128,9 @@ def test_no_plot_needs_a_value() -> None:
         plots.cdf([], [], None),
         plots.latency_over_time([("a", "#b4530a", nothing)], [("b", "#1f5fbf", nothing)], np.array([1.0]), AXIS),
         plots.steps_over_time([("a", "#b4530a", nothing)], None, AXIS, "%"),
-        plots.rounds([("mean", [nan, 1.0], [nan])], ("a", "b")),
-        plots.rounds([("mean", [], [])], ("a", "b")),
-        plots.rounds([("mean", [0.0], [0.0])], ("a", "b")),
+        plots.rounds([("mean", [[nan, 1.0], [nan]])], ("a", "b")),
+        plots.rounds([("mean", [[], []])], ("a", "b")),
+        plots.rounds([("mean", [[0.0], [0.0]])], ("a", "b")),
     ):
         assert svg.rstrip().endswith("</svg>")
 
@@ -143,7 +145,7 @@ def test_theming_touches_tags_only() -> None:
         [],
         None,
     )
-    themed = plots.themed(svg, "p0")
+    themed = drawing.themed(svg, "p0")
     assert ">#1f5fbf<" in themed
     assert "var(--second, #1f5fbf)" in themed
     assert 'id="p0-' in themed
@@ -154,12 +156,49 @@ def test_a_side_without_a_gpu_is_not_drawn_among_gpus(made_sides: Callable[..., 
     figures = comparison_plots.figures(*made_sides(new={"gpu": True}))
     title, _, svg, _ = figures[-1]
     assert title == "GPU utilization over time"
-    assert plots.SIDES[0] not in svg
-    assert plots.SIDES[1] in svg
+    assert drawing.SIDES[0] not in svg
+    assert drawing.SIDES[1] in svg
 
 
 def test_both_sides_are_drawn_in_every_plot_of_a_comparison(made_sides: Callable[..., tuple[SideComparison, Sides]]) -> None:
     """Names and colours of both stand in each."""
     for title, _, svg, _ in comparison_plots.figures(*made_sides()):
         assert {"Flask", "Triton 24.07"} <= set(texts(svg)), title
-        assert all(colour in svg for colour in plots.SIDES), title
+        assert all(colour in svg for colour in drawing.SIDES[:2]), title
+
+
+def test_every_plot_of_streams_is_svg_with_its_tokens(
+    made_stream_run: Callable[..., Run], made_modes: Callable[..., tuple[SideComparison, Sides]]
+) -> None:
+    """The timeline is wide and comes first; the plots of many sides have a colour for each."""
+    run = made_stream_run()
+    figures = run_plots.figures(run, summarize(run))
+    assert figures[0][0] == "When each token came"
+    assert [wide for *_, wide in figures] == [True, *[False] * 6]
+    for title, _, svg, _ in comparison_plots.figures(*made_modes()):
+        assert all(colour in svg for colour in drawing.SIDES[:4]), title
+
+
+def test_a_timeline_has_a_dot_for_each_piece_with_tokens() -> None:
+    """Two streams with three and two pieces, one of them empty; lines of the same length beside each other."""
+    streams = series.first_streams(make_stream_run([Stream(0, [10, 20, 30]), Stream(5, [10, 20], [0, 2])]), 8)
+    svg = plots.tokens_over_time([("a side", drawing.SIDES[0], streams)])
+    drawn = [path for path in re.findall(r"<path [^>]*>", svg) if f"stroke: {drawing.SIDES[0]}" in path]
+    assert sum(path.count("M ") for path in drawn) == 4
+    assert "a side" in texts(svg)
+
+
+def test_no_plot_of_streams_needs_a_value() -> None:
+    """No stream, streams without tokens, a side without rounds."""
+    for made in ([], [Stream(0, [], end_ms=5)] * 3, [Stream(0, [1])]):
+        run = make_stream_run(made)
+        run_plots.figures(run, summarize(run))
+        sides = (side("a", [run]), side("b", []), side("c", [make_run([])]))
+        comparison_plots.figures(compare_sides(*(one.runs for one in sides)), sides)
+
+
+def test_a_long_run_of_streams_makes_small_plots() -> None:
+    """200 streams of 5,000 tokens are drawn in less than 500 kB."""
+    times = np.cumsum(np.full(5000, 20.0)).tolist()
+    run = make_stream_run([Stream(10.0 * n, times) for n in range(200)])
+    assert sum(len(svg) for _, _, svg, _ in run_plots.figures(run, summarize(run))) < 500_000

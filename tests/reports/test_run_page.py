@@ -10,7 +10,7 @@ from bench.record import Run
 from bench.reports.run_page import NO_GPU, leading_resources, resource_label, resource_table, run_page
 from bench.reports.tables import Table
 from bench.slo import Nanoseconds, Slo
-from bench.testing import make_run, make_workload
+from bench.testing import Stream, make_run, make_stream_run, make_workload
 
 
 def cpu(device: str) -> Resource:
@@ -105,3 +105,42 @@ def test_a_broken_promise_stands_beside_the_verdict(limit_ms: int, broken: list[
     run = make_run([10.0] * 1000, workload=workload)
     (verdict,) = run_page(summarize(run), run).verdicts
     assert (verdict.valid, list(verdict.reasons)) == (True, broken)
+
+
+def test_a_run_of_streams_leads_with_its_tokens(made_stream_run: Callable[..., Run]) -> None:
+    """What is waited for first, then how it goes on, then the whole."""
+    run = made_stream_run()
+    page = run_page(summarize(run), run)
+    assert [row[0].text for row in page.tables[0].rows] == [
+        "mean TTFT", "median (P50) TTFT", "P99 TTFT", "median (P50) ITL", "P99 ITL", "longest gap", "mean TPOT", "mean latency",
+        "median (P50) latency", "P99 latency", "output tokens", "throughput", "goodput", "server CPU, mean / peak",
+        "failed requests",
+    ]  # fmt: skip
+    assert "goodput: requests within latency 20s, TTFT 2s, longest gap 600ms" in page.tables[0].note
+    assert [t.title for t in page.tables[1:3]] == ["Times of tokens", "Tokens"]
+
+
+def test_quantiles_that_no_time_of_tokens_may_claim_are_named_below(made_stream_run: Callable[..., Run]) -> None:
+    """A row of four times "n/a" says less."""
+    tokens = table(made_stream_run(count=60), "Times of tokens")
+    assert [row[0].text for row in tokens.rows] == ["mean", "median (P50)", "P90", "smallest", "largest"]
+    assert tokens.note == "60 requests; P95 takes 90, P99 takes 459, P99.9 takes 4,603"
+
+
+def test_pieces_of_several_tokens_are_told() -> None:
+    """2 and 4 tokens in two pieces."""
+    shown = table(make_stream_run([Stream(0, [10, 20], [2, 4])]), "Tokens")
+    assert shown.rows[-1][1].text == "3.00 on average, at most 4"
+    assert table(make_stream_run([Stream(0, [10, 20])]), "Tokens").rows[-1][1].text == "1"
+
+
+def test_executed_batch_sizes_come_with_the_share_of_requests() -> None:
+    """12 batches of one and 3 of four are 24 requests, half of them in each; on average 1.6."""
+    batches = table(make_run([1.0], load={"batches": {"1": 12, "4": 3}}), "Executed batch sizes")
+    assert [[cell.text for cell in row] for row in batches.rows] == [["1", "12 (50%)"], ["4", "3 (50%)"], ["mean size", "1.60"]]
+
+
+def test_where_the_server_tells_of_no_batches_there_is_no_table_of_them(made_run: Callable[..., Run]) -> None:
+    """Unknown is not none."""
+    run = made_run()
+    assert "Executed batch sizes" not in [t.title for t in run_page(summarize(run), run).tables]

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from bench import payloads
 from bench.reports import series
 from bench.reports.series import Curve
-from bench.testing import make_run
+from bench.testing import Stream, make_run, make_stream_run
 
 VALUES = arrays(np.float64, st.integers(1, 3000), elements=st.floats(0, 1e6))
 
@@ -129,3 +130,57 @@ def test_failures_are_thinned_evenly() -> None:
     """A run in which everything fails still has a small page."""
     run = make_run(np.full(5000, 1.0), errors=dict.fromkeys(range(5000), "status"))
     assert 200 <= len(series.failures(run, 200)) <= 201
+
+
+def test_the_timeline_of_a_run_has_the_request_with_the_longest_gap_among_its_neighbours() -> None:
+    """Of 20 requests sent in turn the 14th stalls: 10th to 17th, with every piece that held tokens."""
+    made = [Stream(10.0 * n, [1, 2, 3], [0, 1, 2]) for n in range(20)]
+    made[13] = Stream(130.0, [1, 2, 500])
+    found = series.streams_around_longest_gap(make_stream_run(made), 8)
+    assert [round(s.sent, 3) for s in found] == [round(0.01 * n, 3) for n in range(9, 17)]
+    assert found[0].t.tolist() == pytest.approx([0.092, 0.093])
+    assert found[0].tokens.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("worst", [0, 4])
+def test_a_timeline_at_the_edge_of_a_run_is_as_long_as_any(worst: int) -> None:
+    """Five requests, of which the first or the last is the slowest; three are shown."""
+    made = [Stream(10.0 * n, [1, 50 if n == worst else 2]) for n in range(5)]
+    found = series.streams_around_longest_gap(make_stream_run(made), 3)
+    assert [round(s.sent * 100) for s in found] == ([0, 1, 2] if worst == 0 else [2, 3, 4])
+
+
+def test_the_first_streams_are_the_first_that_were_sent_and_succeeded() -> None:
+    """Not the first that were answered; what was sent before the window, or failed, is no part of it."""
+    made = [Stream(-5, [1]), Stream(0, [100]), Stream(1, [1], error="broken"), Stream(2, [1]), Stream(3, [1])]
+    run = make_stream_run(made, window_ms=(0, 200))
+    assert [round(1000 * s.sent) for s in series.first_streams(run, 2)] == [0, 2]
+
+
+def test_streams_are_points_of_their_prompts() -> None:
+    """A request without a token has no TTFT to show."""
+    run = make_stream_run([Stream(0, [10]), Stream(0, [20]), Stream(0, [], end_ms=5)])
+    lengths = payloads.prompt_lengths(run.workload)
+    curve = series.ttft_of_prompts(run)
+    assert sorted(zip(curve.x.tolist(), curve.y.tolist(), strict=True)) == sorted([(lengths[0], 10.0), (lengths[1], 20.0)])
+
+
+def test_a_run_without_streams_has_no_points_of_them() -> None:
+    """And is no exception."""
+    run = make_run([1.0, 2.0])
+    assert (
+        not len(series.ttft_ms(run)) + len(series.gaps_ms(run)) + len(series.tokens_s(run)) + len(series.ttft_of_prompts(run).x)
+    )
+    assert series.first_streams(run, 8) == series.streams_around_longest_gap(run, 8) == []
+
+
+@pytest.mark.parametrize("sides", [2, 3, 5])
+def test_each_side_has_its_part_of_a_round(sides: int) -> None:
+    """From left to right, one after the other, within half a round of the round's number."""
+    run = make_run([10.0] * 10)
+    curve = series.Curve(np.array([0.0, 0.1]), np.array([1.0, 1.0]))
+    drawn = [series.in_rounds([curve], [run], n, sides).x[:2] for n in range(sides)]
+    edges = np.concatenate(drawn)
+    assert (np.diff(edges) > 0).all()
+    assert edges[0] >= 0.5
+    assert edges[-1] <= 1.5

@@ -64,7 +64,8 @@ def test_an_amount_carries_its_unit(value: float | None, unit: str, text: str) -
     [
         (Estimate(203.4, 197.2, 211.4, "ms"), "203 [197, 211] ms"),
         (Estimate(203.4, None, None, "ms"), "203 ms"),
-        (Estimate(1234.0, 1228.0, 1240.0, "ms"), "1,234 [1,228, 1,240] ms"),
+        (Estimate(1234.0, 1228.0, 1240.0, "ms"), "1.234 [1.228, 1.240] s"),
+        (Estimate(1234.0, 1228.0, 1240.0, "req/s"), "1,234 [1,228, 1,240]/s"),
         (Estimate(203.4, 202.9, 203.8, "ms"), "203.4 [202.9, 203.8] ms"),
         (Estimate(1.21e9, 1.1e9, 1.3e9, "bytes"), "1.21 [1.10, 1.30] GB"),
         (Estimate(5.0, 5.0, 5.0, "ms"), "5.00 [5.00, 5.00] ms"),
