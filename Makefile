@@ -5,7 +5,7 @@ BENCH := .venv/bin/bench
 EXTRA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
 READY := .venv/ready-$(EXTRA)
 
-.PHONY: demo test setup lint verify clean
+.PHONY: demo test setup lint verify verify-openai clean
 
 demo: setup            ## the five-minute tour: Flask against Triton on ResNet-50
 	$(BENCH) demo
@@ -18,9 +18,13 @@ lint: setup
 	.venv/bin/ruff check bench models tests
 	.venv/bin/mypy
 
-verify: setup          ## the measured evidence that the docs quote; minutes
+verify: setup          ## the measured evidence that the docs quote; some ten minutes
 	mkdir -p docs
 	{ echo "# How often the intervals are right"; echo; echo "Made by \`make verify\`."; echo; .venv/bin/python -m bench.experiments.calibration; } > docs/calibration.md
+	{ echo "# How true the times of streams are"; echo; echo "Made by \`make verify\`."; echo; .venv/bin/python -m bench.experiments.stream_accuracy; } > docs/streaming-accuracy.md
+
+verify-openai: setup   ## openai:// against llama.cpp's own server, which comes from PyPI into an environment of its own
+	.venv/bin/python -m bench.experiments.openai_peer
 
 setup: $(READY)        ## .venv, and the Triton that demo and tests use
 	@$(BENCH) triton install

@@ -22,7 +22,6 @@ from bench.units import format_exact_duration
 from bench.words import Word
 from bench.workload import Workload
 
-
 _COUNTED = {"tokens_counted": "one a call"}
 
 
@@ -71,6 +70,7 @@ class OnnxGenerate:
             raise RunError(f"target {word}: model {workload.model.name!r} is not built; see `bench models list`")
         self._word, self._workload = word, workload
         self._threads = int(word.options.get("threads", sessions.default_threads()))
+        chunk = _prefill_chunk(word)
         began = time.perf_counter_ns()
         try:
             self._scheduler = open_scheduler(
@@ -81,7 +81,7 @@ class OnnxGenerate:
                 batching=word.options.get("batching", "continuous"),
                 slots=int(word.options.get("max_batch", 8)),
                 context=int(word.options.get("context", 0)),
-                prefill_chunk=_prefill_chunk(word),
+                prefill_chunk=chunk,
             )
         except ValueError as error:
             raise UsageError(f"target {word}: option {error}") from None

@@ -135,6 +135,7 @@ RECIPE = Recipe(
         # the vocabulary and the positions stay, so that one workload drives both
         "tiny": bert(Size(hidden=64, layers=2, heads=2, intermediate=128)),
     },
+    # measured at full size: 0.0074 and 0.14, both of the pooler's output; hidden states keep to 0.002 and 0.04
     precisions={"fp32": 0.0, "fp16": 0.015, "int8": 0.3},
     max_batch=32,
     padded=True,

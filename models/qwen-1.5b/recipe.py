@@ -229,7 +229,8 @@ TINY = replace(FULL, hidden=64, layers=2, heads=4, head_size=16, intermediate=12
 RECIPE = Recipe(
     title="Qwen2.5-1.5B, text generation",
     presets={"full": qwen2(FULL), "tiny": qwen2(TINY)},
-    precisions={"int4": 0.9, "int8": 0.2, "fp16": 0.01, "fp32": 0.0},
+    # measured at full size: 0.15, 0.16 and 0.009; in int4 and int8 most of it comes of activations in 8 bits
+    precisions={"int4": 0.3, "int8": 0.3, "fp16": 0.02, "fp32": 0.0},
     max_batch=8,
     model_type="qwen2",
     from_checkpoint=from_checkpoint,
