@@ -14,6 +14,8 @@ from bench.tensors import Tensors
 # and a reference of it also `margin`: how far the greedy token led, as a share of the largest |logit| (float32 [n])
 Answers = dict[int, Tensors]
 
+TOLERANCE = "tolerance"  # in what is written about a reference: numbers may differ by this share of the largest
+
 _TEXT = "BYTES"
 _SCHEMA = pa.schema(
     [("payload", pa.uint32()), ("name", pa.string()), ("dtype", pa.string()), ("shape", pa.list_(pa.int64())),

@@ -18,22 +18,23 @@ _TOKENS, _MARGIN = "tokens", "margin"
 class Reference:
     """The reference answers of a workload's distinct requests, and the tolerance they are held to."""
 
-    def __init__(self, check: Check, stored: Mapping[int, Tensors]) -> None:
-        self._tolerance, self._stored = check.tolerance, stored
+    def __init__(self, check: Check, stored: Mapping[int, Tensors], tolerance: float = 0.0) -> None:
+        self._tolerance, self._stored = max(check.tolerance, tolerance), stored
 
     @classmethod
     def load(cls, check: Check, path: Path | None) -> "Reference":
         """From a file of `bench.answers`; without one nothing is compared. UsageError where it cannot be read."""
         if path is None or not check.reference:
             return cls(check, {})
-        return cls(check, answers.read(path)[0])
+        stored, about = answers.read(path)
+        return cls(check, stored, float(about.get(answers.TOLERANCE, 0.0)))
 
     def compare(self, payload: int, outputs: Tensors) -> tuple[int, str]:
         """SAME, DIFFERENT or NOT_COMPARED, and what differed.
 
-        Numbers: |difference| <= tolerance x the largest |reference| of the output. Texts are equal, and so are whole numbers of
-        32 and 64 bits: they are ids, labels and counts, and 1 % of the largest would make neighbours of any two. Tokens are
-        equal up to a near tie: where they part, the reference's token led by at most the tolerance.
+        Numbers: |difference| <= tolerance x the largest |reference| of the output; the tolerance is the workload's or that of the
+        model's precision, whichever is larger. Texts are equal, and so are whole numbers of 32 and 64 bits: they are ids, labels
+        and counts, and 1 % of the largest would make neighbours of any two. Tokens are equal up to a near tie: where they part, the reference's token led by at most the tolerance.
         """
         if (wanted := self._stored.get(payload)) is None:
             return NOT_COMPARED, ""

@@ -24,13 +24,11 @@ class Recipe:
 
     title: str
     presets: Mapping[str, Architecture]  # "full", and "tiny": the same operators in a fraction of the size
-    precisions: Mapping[
-        str, float
-    ]  # -> how far outputs may be from fp32's, as a share of the largest; the first is the default
+    # the first is the default; how far seeded outputs may be from fp32's, as a share of the largest of them
+    precisions: Mapping[str, float]
     max_batch: int
     seed: int = 0  # of the weights
     padded: bool = False  # requests of different lengths may share a batch
-    context: int = 0  # tokens a prompt and its answer may have together; 0: it does not generate
     model_type: str = ""  # of the checkpoints it can be built from, as their config.json states it
     from_checkpoint: FromCheckpoint | None = None
     quantize: Mapping[str, Quantize] = field(default_factory=dict)  # precisions that are made of the whole fp32 model

@@ -106,7 +106,8 @@ class Scheduler:
                 self._news = False
                 self._batch.add(self._arrived)
                 self._arrived.clear()
-            if self._closed:
+                closed = self._closed  # here, or a prompt that is submitted in this moment would never be answered
+            if closed:
                 self._batch.fail("the model is being shut down")
                 return
             try:

@@ -64,9 +64,19 @@ class TritonPythonModel:
             except Exception as error:
                 responses[index] = _failure(error)
                 continue
-            key = tuple(map(self._joinable, self._inputs, arrays)) if self._batched else index
+            key = tuple(map(self._joinable, self._inputs, arrays)) if self._batched and self._agrees(arrays) else index
             groups.setdefault(key, []).append((index, arrays))
         return list(groups.values())
+
+    def _agrees(self, arrays: list[np.ndarray]) -> bool:
+        """Whether dimensions of one name are equally long; padding would hide it where they are not."""
+        sizes: dict[str, int] = {}
+        return all(
+            sizes.setdefault(dim, size) == size
+            for name, array in zip(self._inputs, arrays, strict=True)
+            for dim, size in zip(self._dims[name], array.shape, strict=False)
+            if isinstance(dim, str)
+        )
 
     def _joinable(self, name: str, array: np.ndarray) -> tuple[int | str, ...]:
         """What an input has in common with those that it can be joined with: a size for each dimension after the first."""

@@ -151,7 +151,7 @@ def read(request: Any) -> Asked:
     if stream and excluded is False:
         raise ValueError("When streaming, `exclude_input_in_output` = False is not allowed.")
     text = _text(request, "sampling_parameters")
-    parameters = json.loads((request.parameters() if text is None else text) or "{}")
+    parameters = _parameters((request.parameters() if text is None else text) or "{}")
     wanted = int(parameters.get("max_tokens", DEFAULT_TOKENS))
     least, temperature = int(parameters.get("min_tokens", 0)), float(parameters.get("temperature", 0))
     if temperature != 0:
@@ -168,6 +168,16 @@ def read(request: Any) -> Asked:
         echo=not stream and not excluded,
         extra=frozenset(name for name in extra if _flag(request, f"return_{name}")),
     )
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    try:
+        parameters = json.loads(text)
+    except ValueError:
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise ValueError(f"sampling_parameters: expected a JSON object, got {text[:40]!r}")
+    return parameters
 
 
 def _ids(text: str) -> np.ndarray:

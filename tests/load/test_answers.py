@@ -156,3 +156,11 @@ def test_without_a_reference_nothing_is_compared(check: Check, tmp_path: Path) -
     answers.write(path, STORED)
     loaded = Reference.load(check, None if check.reference else path)
     assert loaded.compare(0, {"y": np.zeros(2)}) == (NOT_COMPARED, "")
+
+
+@pytest.mark.parametrize(("difference", "check"), [(0.125, SAME), (0.25, DIFFERENT)])
+def test_a_reference_of_a_lower_precision_brings_its_own_tolerance(difference: float, check: int, tmp_path: Path) -> None:
+    """The larger of the two holds: 4 % of 4 here, where the workload says 1 %."""
+    answers.write(tmp_path / "made.arrow", STORED, {answers.TOLERANCE: "0.04"})
+    held = Reference.load(Check(tolerance=0.01), tmp_path / "made.arrow")
+    assert held.compare(0, {"y": np.array([[1.0 + difference, -4.0]])})[0] == check

@@ -10,6 +10,7 @@ import pytest
 
 from bench import answers, payloads, workload
 from bench.errors import RunError, UsageError
+from bench.recipes import recipe
 from bench.recipes import reference as references
 from bench.recipes.build import build
 from bench.recipes.catalog import BuiltModel
@@ -86,7 +87,13 @@ def test_answers_are_those_of_each_request_in_turn(model: BuiltModel) -> None:
         assert list(stored[number]) == ["logits"]
         assert stored[number]["logits"].shape == (2, 10)
         np.testing.assert_allclose(stored[number]["logits"], session.run(None, request)[0], rtol=1e-5, atol=1e-6)
-    assert about == {"payloads": payloads.digest(small()), "model": model.digest}
+    assert about == {"payloads": payloads.digest(small()), "model": model.digest, "tolerance": "0.0"}
+
+
+def test_answers_of_a_lower_precision_say_how_far_right_ones_may_lie_from_them() -> None:
+    """As far as the precision may from fp32; tokens have a rule of their own."""
+    _, about = answers.read(reference(build("resnet50", "fp16", "tiny"), small(), quiet))
+    assert float(about["tolerance"]) == recipe.load("resnet50").precisions["fp16"] > 0
 
 
 def test_answers_are_as_long_as_what_they_answer() -> None:

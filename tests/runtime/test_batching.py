@@ -208,6 +208,20 @@ def test_who_came_first_is_read_first(lengths: list[int], chunk: int) -> None:
     assert order == list(range(len(lengths)))
 
 
+@given(length=st.integers(2, 40), chunk=st.integers(2, 16))
+def test_no_prompt_is_left_with_a_piece_of_one_token(length: int, chunk: int) -> None:
+    """Which is computed as a decoded one is: its last bit, and then the answer, would depend on how the prompt was cut."""
+    rows = FakeRows()
+    batch = Batch(rows, "continuous", chunk, 0)
+    batch.add([Client(prompt(5), 60).job])
+    batch.turn(0)
+    batch.add([Client(prompt(length), 1).job])
+    run(batch)
+    pieces = [int(call.split()[1]) for call in rows.calls if call.startswith("read")][1:]
+    assert sum(pieces) == length
+    assert all(1 < piece <= chunk + 1 for piece in pieces)
+
+
 def test_rows_that_cannot_be_moved_run_along_with_a_hole() -> None:
     """On a GPU: the highest slot in use decides how many rows a step runs."""
     rows = FakeRows(slots=3, movable=False)

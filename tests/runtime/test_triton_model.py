@@ -217,3 +217,12 @@ def test_beside_a_model_the_code_runs_without_the_rest_of_bench(tmp_path: Path, 
         found = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
         assert found.stdout.strip() == str(version / "bench" / "runtime" / "session.py")
         assert found.stderr.strip().endswith("No module named 'bench.errors'")
+
+
+def test_inputs_that_disagree_in_length_are_refused_as_they_are_alone(load: Callable[..., Any]) -> None:
+    """Padding must neither hide the mistake nor make it that of the others in the batch."""
+    wrong = Request({"x": np.ones((1, 5), np.float32), "mask": np.ones((1, 7), np.int64)}, ["mean"])
+    fine = Request({"x": np.ones((1, 7), np.float32), "mask": np.ones((1, 7), np.int64)}, ["mean"])
+    refused, answered = load(padded=True).execute([wrong, fine])
+    assert refused.error is not None
+    assert answered.error is None

@@ -197,6 +197,7 @@ def test_sampling_parameters_may_come_as_the_request_s_own(model: Any, tokens: l
         ("1 2", {"temperature": 0.5}, {}, "temperature: this model answers with the likeliest tokens, expected 0, got 0.5"),
         ("1 2", {"max_tokens": 9, "min_tokens": 3}, {}, "min_tokens: expected 0 or max_tokens, which is 9, got 3"),
         ("1 2", {}, {"stream": True, "exclude_input_in_output": False}, "exclude_input_in_output"),
+        ("1 2", [1], {}, "sampling_parameters: expected a JSON object, got '[1]'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_is_refused_alone(
@@ -244,26 +245,56 @@ def test_nothing_holds_a_sender_after_its_last_response(model: Any, patience: in
     assert held() is None, gc.get_referrers(held())
 
 
-def test_requests_that_are_under_way_at_the_end_are_told(ending_qwen: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for a model that has been unloaded."""
+class Scripted:
+    """A scheduler that makes a token when it is told to."""
+
+    def __init__(self) -> None:
+        self.emits: list[Callable[[int, bool, str], None]] = []
+        self.cancelled = threading.Event()
+
+    def submit(self, ids: np.ndarray, wanted: int, emit: Any, ignore_eos: bool) -> Callable[[], None]:
+        self.emits.append(emit)
+        return self.cancelled.set
+
+    def make(self) -> None:
+        for emit in self.emits:
+            emit(3, False, "")
+
+    def close(self) -> None:
+        for emit in self.emits:
+            emit(-1, True, "the model is being shut down")
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Scripted]]:
+    """An instance over a scripted scheduler, which the test finalizes."""
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend_module())
     monkeypatch.delitem(sys.modules, "bench.runtime.triton_stream_model", raising=False)
     module: Any = importlib.import_module("bench.runtime.triton_stream_model")
-    asked: list[Callable[[int, bool, str], None]] = []
+    scheduler = Scripted()
+    monkeypatch.setattr(module, "open_scheduler", lambda *place, **options: scheduler)
+    made = module.TritonPythonModel()
+    made.initialize({"model_config": "{}", "model_instance_kind": "CPU", "model_instance_device_id": "0"})
+    yield made, scheduler
+    sys.modules.pop("bench.runtime.triton_stream_model", None)
 
-    class Idle:
-        def submit(self, ids: np.ndarray, wanted: int, emit: Callable[..., None], ignore_eos: bool) -> Callable[[], None]:
-            asked.append(emit)
-            return lambda: None
 
-        def close(self) -> None:
-            for emit in asked:
-                emit(-1, True, "the model is being shut down")
-
-    monkeypatch.setattr(module, "open_scheduler", lambda *place, **options: Idle())
-    model = module.TritonPythonModel()
-    model.initialize({"model_config": "{}", "model_instance_kind": "CPU", "model_instance_device_id": "0"})
+def test_requests_that_are_under_way_at_the_end_are_told(scripted: tuple[Any, Scripted]) -> None:
+    """Nobody waits for a model that has been unloaded."""
+    made, _ = scripted
     sender = Sender()
-    model.execute([Request(sender, "1 2", ASKED, stream=True)])
-    model.finalize()
+    made.execute([Request(sender, "1 2", ASKED, stream=True)])
+    made.finalize()
     assert sender.error() == "Error generating stream: the model is being shut down"
+
+
+@pytest.mark.parametrize("sender", [Sender(patience=0), Sender(broken=True)], ids=["gone", "broken"])
+def test_an_answer_that_nobody_takes_is_cancelled(scripted: tuple[Any, Scripted], sender: Sender) -> None:
+    """The model does not go on with it; what was made meanwhile is dropped."""
+    made, scheduler = scripted
+    made.execute([Request(sender, "1 2", ASKED, stream=True)])
+    scheduler.make()
+    assert scheduler.cancelled.wait(10)
+    scheduler.make()
+    made.finalize()
+    assert sender.responses == []

@@ -202,8 +202,16 @@ def test_an_error_after_the_first_token_is_the_stream_s(open_at: Open) -> None:
 
 
 def test_silence_is_measured_from_the_last_token() -> None:
-    """A long answer is no timeout."""
+    """A long answer is no timeout, and it is not waited for by looking again and again."""
+    waits: list[float | None] = []
+
+    class Counted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return super().wait(timeout)
+
     answer = Answer()
+    answer.ended = Counted()
 
     def make() -> None:
         for n in range(6):
@@ -215,3 +223,4 @@ def test_silence_is_measured_from_the_last_token() -> None:
     assert answer.wait(200_000_000)
     maker.join()
     assert answer.tokens == list(range(6))
+    assert len(waits) <= 7
