@@ -32,9 +32,10 @@ class Reference:
     def compare(self, payload: int, outputs: Tensors) -> tuple[int, str]:
         """SAME, DIFFERENT or NOT_COMPARED, and what differed.
 
-        Numbers: |difference| <= tolerance x the largest |reference| of the output; the tolerance is the workload's or that of the
-        model's precision, whichever is larger. Texts are equal, and so are whole numbers of 32 and 64 bits: they are ids, labels
-        and counts, and 1 % of the largest would make neighbours of any two. Tokens are equal up to a near tie: where they part, the reference's token led by at most the tolerance.
+        Numbers: |difference| <= tolerance x the largest |reference| of the output; the tolerance is the workload's or that of
+        the model's precision, whichever is larger. Texts are equal, and so are whole numbers of 32 and 64 bits: they are ids,
+        labels and counts, and 1 % of the largest would make neighbours of any two. Tokens are equal up to a near tie: where
+        they part, the reference's token led by at most the tolerance.
         """
         if (wanted := self._stored.get(payload)) is None:
             return NOT_COMPARED, ""
