@@ -20,11 +20,11 @@ lint: setup
 
 verify: setup          ## the measured evidence that the docs quote; some ten minutes
 	mkdir -p docs
-	{ echo "# How often the intervals are right"; echo; echo "Made by \`make verify\`."; echo; .venv/bin/python -m bench.experiments.calibration; } > docs/calibration.md
-	{ echo "# How true the times of streams are"; echo; echo "Made by \`make verify\`."; echo; .venv/bin/python -m bench.experiments.stream_accuracy; } > docs/streaming-accuracy.md
+	{ echo "# How often the intervals are right"; echo; echo "Made by \`make verify\`."; echo; .venv/bin/python -m bench.evidence.calibration; } > docs/calibration.md
+	{ echo "# How true the times of streams are"; echo; echo "Made by \`make verify\`."; echo; .venv/bin/python -m bench.evidence.stream_accuracy; } > docs/streaming-accuracy.md
 
 verify-openai: setup   ## openai:// against llama.cpp's own server, which comes from PyPI into an environment of its own
-	.venv/bin/python -m bench.experiments.openai_peer
+	.venv/bin/python -m bench.evidence.openai_peer
 
 setup: $(READY)        ## .venv, and the Triton that demo and tests use
 	@$(BENCH) triton install

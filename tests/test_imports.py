@@ -26,7 +26,7 @@ LAYERS = """
     serving
     endpoint
     runner
-    experiments
+    experiments evidence
     commands
     cli
     __main__
@@ -45,8 +45,8 @@ OWNERS = {
     "matplotlib": "reports/",
     "onnxruntime": "runtime/ targets/ recipes/",
     "onnx": "recipes/",
-    "tritonclient": "targets/ experiments/scripted_grpc.py",
-    "grpc": "targets/ experiments/scripted_grpc.py",
+    "tritonclient": "targets/ evidence/scripted_grpc.py",
+    "grpc": "targets/ evidence/scripted_grpc.py",
     "flask": "runtime/",
     "pyarrow": "columns.py answers.py",
     "rich": "terminal.py reports/",

@@ -1,7 +1,7 @@
 """Intervals from groups of requests: rounds of an experiment, or blocks of one run that are longer than the dependence in it.
 
 The requests of a run depend on each other through the queue, so the scatter is always taken between groups, never between
-requests. `python -m bench.experiments.calibration` measures how often these intervals hold what they are meant to hold.
+requests. `python -m bench.evidence.calibration` measures how often these intervals hold what they are meant to hold.
 
 Tried and left, with their coverage of the P99 of 6 or 12 rounds of 120 requests in those scenarios: the bootstrap over rounds
 (26 to 88 %), also expanded (28 to 90 %, Hesterberg 2015), which goes no higher than the largest value seen; the jackknife over

@@ -13,8 +13,8 @@ import pytest
 from bench import payloads, words
 from bench import workload as workloads
 from bench.errors import RunError, UsageError
-from bench.experiments.scripted_server import script
-from bench.experiments.stream_accuracy import scripted
+from bench.evidence.script import script
+from bench.evidence.stream_accuracy import scripted
 from bench.payloads import Prompt
 from bench.targets import TARGETS, open_target
 from bench.targets.base import FINE, Streamed, Verdict, request_id

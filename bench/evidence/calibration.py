@@ -1,6 +1,6 @@
 """How often the intervals of `bench.analysis` hold the truth, on simulated servers whose truth is known; printed as Markdown.
 
-python -m bench.experiments.calibration [--replications 1000]
+python -m bench.evidence.calibration [--replications 1000]
 """
 
 import argparse
@@ -16,8 +16,8 @@ import numpy as np
 from bench.analysis import distribution, stats
 from bench.analysis.quantiles import order_statistic
 from bench.analysis.validity import trend
-from bench.experiments import calibration_streams
-from bench.experiments.coverage import Tally, percent, table
+from bench.evidence import calibration_streams
+from bench.evidence.coverage import Tally, percent, table
 
 QUANTILES = (0.5, 0.99)
 ROUNDS = ((6, 120), (12, 120), (10, 1000))  # (rounds, requests in each)
@@ -227,7 +227,7 @@ def _change_rows(replications: int) -> Iterator[list[str]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables, a row as soon as it is known."""
-    parser = argparse.ArgumentParser(prog="python -m bench.experiments.calibration", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.evidence.calibration", description=__doc__)
     parser.add_argument("--replications", type=int, default=1000)
     for line in report(parser.parse_args(arguments).replications):
         sys.stdout.write(line + "\n")

@@ -12,7 +12,7 @@ from bench.analysis import distribution, stats, streaming
 from bench.analysis.distribution import Times
 from bench.analysis.quantiles import order_statistic
 from bench.analysis.streaming import Streams
-from bench.experiments.coverage import Tally, percent, table
+from bench.evidence.coverage import Tally, percent, table
 
 QUANTILES = (0.5, 0.9, 0.99)
 ROUNDS = ((3, 8), (6, 16), (10, 60))  # (rounds, replies that end each)

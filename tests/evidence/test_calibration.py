@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.experiments import calibration, calibration_streams
-from bench.experiments.calibration import NAMES, SCENARIOS, Scenario
+from bench.evidence import calibration, calibration_streams
+from bench.evidence.calibration import NAMES, SCENARIOS, Scenario
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bench.errors import RunError
-from bench.experiments import stream_accuracy
-from bench.experiments.scripted_server import Book, play, script
-from bench.experiments.stream_accuracy import FLOOR_NS, KINDS, Row, compare, measure, report, workload
+from bench.evidence import stream_accuracy
+from bench.evidence.script import Book, play, script
+from bench.evidence.stream_accuracy import FLOOR_NS, KINDS, Row, compare, measure, report, workload
 from bench.record import OK, RECORD, Chunks, Run, Samples
 from bench.testing import MS
 
@@ -78,8 +78,8 @@ def test_the_script_gives_the_tokens_asked_for_and_an_empty_first_piece() -> Non
 
 def test_a_piece_is_written_down_before_it_is_sent_and_not_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what came before it."""
-    monkeypatch.setattr("bench.experiments.scripted_server.FIRST_MS", (1.0, 1.0))
-    monkeypatch.setattr("bench.experiments.scripted_server.GAP_MS", (1.0, 1.0))
+    monkeypatch.setattr("bench.evidence.script.FIRST_MS", (1.0, 1.0))
+    monkeypatch.setattr("bench.evidence.script.GAP_MS", (1.0, 1.0))
     book: Book = {}
     for n, (tokens, before) in enumerate(play(book, 3, 5, 0, lambda tokens, before: (tokens, before))):
         arrived, pieces = book[3]

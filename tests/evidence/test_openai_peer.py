@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bench import payloads
-from bench.experiments import gguf, openai_peer
-from bench.experiments.openai_peer import TRIALS, Trial
+from bench.evidence import gguf, openai_peer
+from bench.evidence.openai_peer import TRIALS, Trial
 from bench.testing import Stream, make_stream_run
 from bench.workload import Workload
 

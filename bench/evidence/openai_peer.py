@@ -1,6 +1,6 @@
 """`openai://` against a server that is not ours: llama.cpp's own, on a tiny checkpoint written here; printed as Markdown.
 
-python -m bench.experiments.openai_peer [--requests 64]
+python -m bench.evidence.openai_peer [--requests 64]
 """
 
 import argparse
@@ -24,7 +24,7 @@ from bench.analysis.streaming import of_records
 from bench.clock import SystemClock
 from bench.endpoint import Endpoint
 from bench.errors import BenchError, RunError
-from bench.experiments import gguf
+from bench.evidence import gguf
 from bench.load.process import LocustLoad
 from bench.payloads import Prompt
 from bench.record import ERRORS, OK, Run
@@ -206,7 +206,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, a row as soon as it is known; 1 where a row has an error, a wrong count or another text."""
-    parser = argparse.ArgumentParser(prog="python -m bench.experiments.openai_peer", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.evidence.openai_peer", description=__doc__)
     parser.add_argument("--requests", type=int, default=64)
     requests, say, fine = parser.parse_args(arguments).requests, Terminal(), True
     try:

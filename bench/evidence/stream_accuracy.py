@@ -1,6 +1,6 @@
 """How true the times of streams are: a scripted server's own book against what a run records, printed as Markdown.
 
-python -m bench.experiments.stream_accuracy [--requests 240] [--users 4]
+python -m bench.evidence.stream_accuracy [--requests 240] [--users 4]
 """
 
 import argparse
@@ -21,7 +21,7 @@ from bench.analysis.streaming import of_records
 from bench.clock import SystemClock
 from bench.endpoint import Endpoint
 from bench.errors import RunError
-from bench.experiments.scripted_server import FIRST_MS, GAP_MS, LARGEST, MODEL, Book
+from bench.evidence.script import FIRST_MS, GAP_MS, LARGEST, MODEL, Book
 from bench.load.process import LocustLoad
 from bench.record import OK, Run
 from bench.workload import Workload
@@ -110,7 +110,7 @@ def workload(requests: int, users: int) -> Workload:
 @contextmanager
 def scripted(kind: str) -> Iterator[tuple[str, "Finish"]]:
     """The server in a process of its own: its address, and what ends it and gives its book."""
-    command = [sys.executable, "-P", "-m", "bench.experiments.scripted_server", kind]
+    command = [sys.executable, "-P", "-m", "bench.evidence.scripted_server", kind]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -163,7 +163,7 @@ def report(rows: Sequence[Row], requests: int, users: int) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 1 where something was not held, but by the gRPC library, whose own time is not ours to shorten."""
-    parser = argparse.ArgumentParser(prog="python -m bench.experiments.stream_accuracy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.evidence.stream_accuracy", description=__doc__)
     parser.add_argument("--requests", type=int, default=240)
     parser.add_argument("--users", type=int, default=4)
     options = parser.parse_args(arguments)

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from bench.experiments.scripted_server import METADATA, MODEL, Book, play
+from bench.evidence.script import METADATA, MODEL, Book, play
 
 _USERS = 32  # at the most
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.experiments import gguf
+from bench.evidence import gguf
 from bench.payloads import WORDS
 
 
