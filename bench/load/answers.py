@@ -19,7 +19,7 @@ class Reference:
     """The reference answers of a workload's distinct requests, and the tolerance they are held to."""
 
     def __init__(self, check: Check, stored: Mapping[int, Tensors], tolerance: float = 0.0) -> None:
-        self._tolerance, self._stored = max(check.tolerance, tolerance), stored
+        self.tolerance, self._stored = max(check.tolerance, tolerance), stored
 
     @classmethod
     def load(cls, check: Check, path: Path | None) -> "Reference":
@@ -32,10 +32,10 @@ class Reference:
     def compare(self, payload: int, outputs: Tensors) -> tuple[int, str]:
         """SAME, DIFFERENT or NOT_COMPARED, and what differed.
 
-        Numbers: |difference| <= tolerance x the largest |reference| of the output; the tolerance is the workload's or that of
-        the model's precision, whichever is larger. Texts are equal, and so are whole numbers of 32 and 64 bits: they are ids,
-        labels and counts, and 1 % of the largest would make neighbours of any two. Tokens are equal up to a near tie: where
-        they part, the reference's token led by at most the tolerance.
+        Numbers: |difference| <= tolerance x the largest |reference| of the output; the tolerance is the workload's or the
+        one that the reference brings, whichever is larger. Texts are equal, and so are whole numbers of 32 and 64 bits:
+        they are ids, labels and counts, and 1 % of the largest would make neighbours of any two. Tokens are equal up to a
+        near tie: where they part, the reference's token led by at most the tolerance.
         """
         if (wanted := self._stored.get(payload)) is None:
             return NOT_COMPARED, ""
@@ -47,9 +47,9 @@ class Reference:
             if name not in outputs:
                 return DIFFERENT, f"no output {name!r} to compare with the reference answer"
             if name == _TOKENS and _MARGIN in wanted:
-                problem = _tokens(outputs[name], reference, wanted[_MARGIN], self._tolerance)
+                problem = _tokens(outputs[name], reference, wanted[_MARGIN], self.tolerance)
             else:
-                problem = _values(outputs[name], reference, self._tolerance)
+                problem = _values(outputs[name], reference, self.tolerance)
             if problem:
                 return DIFFERENT, f"output {name} of request {payload}: {problem}"
         return SAME, ""
@@ -62,9 +62,9 @@ def _values(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
     got = got.reshape(wanted.shape)
     if got.dtype.kind == "O" or wanted.dtype.kind == "O":
         return _texts(got, wanted)
-    ours, theirs = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
     if wanted.dtype.kind in "iu" and wanted.dtype.itemsize >= 4:
-        tolerance = 0.0
+        return _whole_numbers(got, wanted)
+    ours, theirs = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
     finite = np.isfinite(theirs)
     if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
         return "infinite or no number in other places than the reference answer"
@@ -76,6 +76,17 @@ def _values(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
         f"differs from the reference answer by {difference:.3g}, allowed is {limit:.3g}; "
         "if this server has other weights, set check.reference = false"
     )
+
+
+def _whole_numbers(got: np.ndarray, wanted: np.ndarray) -> str:
+    # not by way of float64, which takes neighbours above 2**53 for the same
+    if got.dtype != wanted.dtype:
+        return f"is of type {got.dtype}, the reference answer of {wanted.dtype}"
+    parted = np.flatnonzero(got.ravel() != wanted.ravel())
+    if not parted.size:
+        return ""
+    n = int(parted[0])
+    return f"value {n} is {got.ravel()[n]}, the reference answer has {wanted.ravel()[n]}; whole numbers are to be equal"
 
 
 def _texts(got: np.ndarray, wanted: np.ndarray) -> str:

@@ -177,6 +177,7 @@ class Worker:
                     "reconnects": engine.reconnects,
                     "cpu_s": self._cpu_share() * length_s,
                     "engine_cpu_s": self._generator_cpu_share() * length_s,
+                    "tolerance": self._reference.tolerance,
                     "messages": {ERRORS[code]: message for code, message in self._recorder.messages.items()},
                 }
                 | self._told(),

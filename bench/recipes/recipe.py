@@ -27,6 +27,9 @@ class Recipe:
     # the first is the default; how far seeded outputs may be from fp32's, as a share of the largest of them
     precisions: Mapping[str, float]
     max_batch: int
+    # precision -> how far a right answer may lie from the same precision's reference, where rounding in another order, or
+    # what shares the batch, moves it further than a workload's tolerance for fp32
+    moves: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0  # of the weights
     padded: bool = False  # requests of different lengths may share a batch
     model_type: str = ""  # of the checkpoints it can be built from, as their config.json states it

@@ -1,7 +1,6 @@
 """The reference answers of a model to a workload's requests, which replies are compared with."""
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,12 +13,12 @@ from bench.errors import RunError, UsageError
 from bench.payloads import Prompt, Request
 from bench.recipes import recipe
 from bench.recipes.catalog import BuiltModel
+from bench.recipes.progress import now_and_then
 from bench.runtime import generation
 from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
 from bench.workload import Generate, Workload
 
 Say = Callable[[str], None]
-SAY_EVERY_S = 5.0
 
 
 def reference(model: BuiltModel, workload: Workload, say: Say) -> Path:
@@ -35,20 +34,15 @@ def reference(model: BuiltModel, workload: Workload, say: Say) -> Path:
     if not path.exists():
         requests = payloads.make(workload)
         say(f"answering the {len(requests)} requests of {workload.name} with {model.name} for reference")
-        answered = _generated(model, requests, say) if model.context else _computed(model, workload, requests, say)
+        answered = _generated(model, workload, requests, say) if model.context else _computed(model, workload, requests, say)
         _save(path, dict(enumerate(answered)), {"payloads": digest, "model": model.digest} | _tolerance(model))
     return path
 
 
 def _tolerance(model: BuiltModel) -> dict[str, str]:
-    """How far a right answer may lie from the reference's numbers, where that is more than rounding of float32.
-
-    As far as the precision may from fp32: the two round the same weights differently. BERT's int8 takes one scale for all of a
-    batch, and answers by up to 15 % otherwise when requests are joined (fp16: 0.2 %); its answers to two inputs are 34 % apart.
-    """
-    if model.context:
-        return {}  # tokens have a rule of their own
-    return {answers.TOLERANCE: repr(recipe.load(model.name).precisions[model.precision])}
+    """How far a right answer may lie from the reference's numbers, where the precision moves them."""
+    moves = recipe.load(model.name).moves.get(model.precision)
+    return {} if moves is None else {answers.TOLERANCE: repr(moves)}
 
 
 def check_inputs(model: BuiltModel, workload: Workload) -> None:
@@ -116,10 +110,9 @@ def _computed(model: BuiltModel, workload: Workload, requests: Sequence[Request]
         try:
             outputs = session.run(names, request)
         except Exception as error:  # ONNX Runtime has a dozen kinds: an id beyond the vocabulary, a length beyond the positions
-            reason = str(error).strip().splitlines()[0].rpartition("Status Message: ")[2]
             raise UsageError(
                 f"workload {workload.name}: model {model.name} cannot answer its request {number} "
-                f"({_listed(_spec(name, array) for name, array in request.items())}): {reason}"
+                f"({_listed(_spec(name, array) for name, array in request.items())}): {_reason(error)}"
             ) from None
         yield dict(zip(names, outputs, strict=True))
         progress(number + 1)
@@ -130,30 +123,29 @@ def _spec(name: str, array: np.ndarray) -> TensorSpec:
     return TensorSpec(name, kinds[array.dtype], array.shape)
 
 
-def _generated(model: BuiltModel, requests: Sequence[Request], say: Say) -> Iterator[Tensors]:
+def _generated(model: BuiltModel, workload: Workload, requests: Sequence[Request], say: Say) -> Iterator[Tensors]:
     prompts = [request for request in requests if isinstance(request, Prompt)]
-    answered = generation.greedy(
-        model.onnx,
-        [(prompt.ids, prompt.max_tokens) for prompt in prompts],
-        threads=len(os.sched_getaffinity(0)),
-        ignore_eos=all(prompt.ignore_eos for prompt in prompts),
-        progress=_progress(len(prompts), say),
-    )
+    try:
+        answered = generation.greedy(
+            model.onnx,
+            [(prompt.ids, prompt.max_tokens) for prompt in prompts],
+            threads=len(os.sched_getaffinity(0)),
+            ignore_eos=all(prompt.ignore_eos for prompt in prompts),
+            progress=_progress(len(prompts), say),
+        )
+    except Exception as error:  # of as many kinds as above
+        raise UsageError(f"workload {workload.name}: model {model.name} cannot answer its prompts: {_reason(error)}") from None
     for tokens, margin in answered:
         yield {"tokens": tokens, "margin": margin}
 
 
+def _reason(error: Exception) -> str:
+    """What ONNX Runtime says is wrong, without where in it."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rpartition("Status Message: ")[2]
+
+
 def _progress(count: int, say: Say) -> Callable[[int], None]:
-    """Says every few seconds how many of `count` requests are answered."""
-    said_s = time.monotonic()
-
-    def progress(done: int) -> None:
-        nonlocal said_s
-        if time.monotonic() - said_s > SAY_EVERY_S:
-            said_s = time.monotonic()
-            say(f"answered {done} of {count}")
-
-    return progress
+    return now_and_then(say, lambda done: f"answered {done} of {count}")
 
 
 def _save(path: Path, answered: Answers, about: dict[str, str]) -> None:

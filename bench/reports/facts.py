@@ -55,7 +55,7 @@ def load_settings(run: Run, load: str) -> Facts:
         "seed": str(workload.seed),
         "warm-up": f"{workload.warmup_ns / 1e9:g} s",
         "timeout": f"{workload.timeout_ns / 1e9:g} s",
-        "compared replies": f"1 in {workload.check.every}" if workload.check.reference else "none: no reference",
+        "compared replies": _compared(run),
     }
 
 
@@ -80,6 +80,13 @@ def _length(length: Length) -> str:
             return f"{low} to {high} (median {median:g})"
         case lengths.Values(values=values):
             return f"{min(values)} to {max(values)} (as listed)"
+
+
+def _compared(run: Run) -> str:
+    check = run.workload.check
+    if not check.reference:
+        return "none: no reference"
+    return f"1 in {check.every}, within {run.load.get('tolerance', check.tolerance):g} of the largest value"
 
 
 def load_report(run: Run) -> Facts:

@@ -150,6 +150,7 @@ RECIPE = Recipe(
     },
     precisions={"fp32": 0.0, "fp16": 0.02, "int8": 0.15},
     max_batch=32,
+    moves={"fp16": 0.02},  # a processor that has fp16 rounds otherwise than one that computes it in float32
     model_type="resnet",
     from_checkpoint=from_checkpoint,
     quantize={"int8": calibrate.static_int8(calibration_images)},

@@ -164,3 +164,19 @@ def test_a_reference_of_a_lower_precision_brings_its_own_tolerance(difference: f
     answers.write(tmp_path / "made.arrow", STORED, {answers.TOLERANCE: "0.04"})
     held = Reference.load(Check(tolerance=0.01), tmp_path / "made.arrow")
     assert held.compare(0, {"y": np.array([[1.0 + difference, -4.0]])})[0] == check
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint64])
+def test_neighbours_among_large_ids_are_different(kind: type) -> None:
+    """As floating point they would be the same number."""
+    held = Reference(Check(), {0: {"id": np.array([2**60], kind)}})
+    assert held.compare(0, {"id": np.array([2**60], kind)})[0] == SAME
+    assert held.compare(0, {"id": np.array([2**60 + 1], kind)})[0] == DIFFERENT
+
+
+def test_a_number_with_a_fraction_is_no_label() -> None:
+    """An output that changed its type is another output, even where the values look alike."""
+    held = Reference(Check(), {0: {"label": np.array([3], np.int32)}})
+    status, message = held.compare(0, {"label": np.array([3.0], np.float32)})
+    assert status == DIFFERENT
+    assert "float32" in message

@@ -10,14 +10,16 @@ import pytest
 
 from bench import answers, payloads, workload
 from bench.errors import RunError, UsageError
+from bench.load.answers import Reference
 from bench.recipes import recipe
 from bench.recipes import reference as references
 from bench.recipes.build import build
 from bench.recipes.catalog import BuiltModel
 from bench.recipes.reference import check_inputs, reference
+from bench.record import SAME
 from bench.runtime import generation
 from bench.tensors import TensorSpec
-from bench.workload import Workload
+from bench.workload import Check, Workload
 
 
 def quiet(text: str) -> None:
@@ -87,13 +89,23 @@ def test_answers_are_those_of_each_request_in_turn(model: BuiltModel) -> None:
         assert list(stored[number]) == ["logits"]
         assert stored[number]["logits"].shape == (2, 10)
         np.testing.assert_allclose(stored[number]["logits"], session.run(None, request)[0], rtol=1e-5, atol=1e-6)
-    assert about == {"payloads": payloads.digest(small()), "model": model.digest, "tolerance": "0.0"}
+    assert about == {"payloads": payloads.digest(small()), "model": model.digest}
 
 
-def test_answers_of_a_lower_precision_say_how_far_right_ones_may_lie_from_them() -> None:
-    """As far as the precision may from fp32; tokens have a rule of their own."""
-    _, about = answers.read(reference(build("resnet50", "fp16", "tiny"), small(), quiet))
-    assert float(about["tolerance"]) == recipe.load("resnet50").precisions["fp16"] > 0
+@pytest.mark.parametrize(
+    ("name", "precision"), [("resnet50", "fp16"), ("resnet50", "int8"), ("bert-base", "int8"), ("bert-base", "fp16")]
+)
+def test_the_answer_to_another_request_is_different_in_every_precision(name: str, precision: str) -> None:
+    """However far a precision may move its answers, a server that mixes replies up is found out."""
+    asked = small() if name == "resnet50" else sentences(5, 5)
+    path = reference(build(name, precision, "tiny"), asked, quiet)
+    stored, about = answers.read(path)
+    held = Reference.load(Check(tolerance=1e-2), path)
+    assert held.tolerance == recipe.load(name).moves.get(precision, 1e-2) == float(about.get("tolerance", 1e-2))
+    for wanted in stored:
+        assert [held.compare(wanted, outputs)[0] == SAME for outputs in stored.values()] == [
+            wanted == other for other in stored
+        ]
 
 
 def test_answers_are_as_long_as_what_they_answer() -> None:
