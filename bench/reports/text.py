@@ -84,7 +84,7 @@ def _parts(table: Table, width: int) -> list[Table]:
     """The same table in as many parts as it takes for the columns of more sides than two; each begins with the first column."""
     if len(set(filter(None, table.sides))) <= 2:
         return [table]
-    first, *least = _least(table, width)
+    first, *least = _least(table, width // 3)
     parts: list[list[int]] = [[]]
     for index, needed in enumerate(least, 1):
         used = first + sum(_GAP + least[i - 1] for i in parts[-1])
@@ -99,12 +99,12 @@ def _columns(table: Table, at: list[int]) -> Table:
     return replace(table, columns=tuple(table.columns[n] for n in at), rows=tuple(of), sides=tuple(table.sides[n] for n in at))
 
 
-def _least(table: Table, width: int) -> list[int]:
-    """What each column of a table of sides takes at the least: cells whole, up to a third of the width, its title in pieces."""
+def _least(table: Table, most: int) -> list[int]:
+    """What each column of a table of sides takes at the least: cells whole, up to `most`, its title in pieces."""
     least = []
     for index, title in enumerate(table.columns):
         lines = [line for row in table.rows for line in row[index].text.splitlines()]
-        cells = min(max(map(cell_len, lines), default=0), width // 3)
+        cells = min(max(map(cell_len, lines), default=0), most)
         least.append(max(cells, *(cell_len(piece) for piece in title.replace("=", "= ").split() or [""])))
     return least
 
@@ -115,14 +115,20 @@ def _broken(title: str, width: int) -> str:
 
 
 def _widths(table: Table, width: int) -> list[int]:
-    """What each column may take: all it needs, else the first and the last give way so that the fewest lines are broken."""
+    """What each column may take: all it needs, else titles break, and then the first and the last so that few lines do."""
     columns = [[title, *(row[index].text for row in table.rows)] for index, title in enumerate(table.columns)]
     widths = [max(cell_len(line) for text in column for line in text.splitlines() or [""]) for column in columns]
     excess = sum(widths) + _GAP * (len(widths) - 1) - width
     if excess <= 0 or len(widths) < 2:
         return widths
     if len(set(filter(None, table.sides))) > 2:
-        return _shared(_least(table, width), widths, width)
+        return _shared(_least(table, width // 3), widths, width)
+    if any(table.sides):
+        wanted, least = widths, _least(table, width)
+        widths = [min(w, n) if side else w for w, n, side in zip(widths, least, table.sides, strict=True)]
+        excess = sum(widths) + _GAP * (len(widths) - 1) - width
+        if excess <= 0:
+            return _shared(widths, wanted, width)
     first, last = columns[0], columns[-1]
     least = [max((cell_len(word) for text in column for word in text.split()), default=1) for column in (first, last)]
     choices = [(widths[0] - given, widths[-1] - (excess - given)) for given in range(excess + 1)]
