@@ -43,7 +43,9 @@ def test_a_command_in_the_manual_can_be_typed(line: str) -> None:
         endpoint.check(words.parse(target))
 
 
-@pytest.mark.parametrize("page", sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]), ids=lambda page: page.name
+)
 def test_every_page_that_a_page_points_to_is_there(page: Path) -> None:
     """A reader who follows a link arrives."""
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
