@@ -1,5 +1,6 @@
 """A target word made live: a server started for it where it names one, and the model's reference answers beside it."""
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -7,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import resources, servers, serving, targets, words
-from bench.errors import UsageError
+from bench.errors import RunError, UsageError
 from bench.recipes.catalog import BuiltModel
 from bench.servers.base import Served
 from bench.words import Word
 from bench.workload import Workload
+
+_PORTS = {"triton-grpc": 8001, "flask": 5000}  # where the word has none; 8000 for all others
+_KNOCK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +31,16 @@ class Endpoint:
     reference: Path | None = None
     exited: Callable[[], int | None] = field(default=lambda: None)
     foreign: Served | None = None  # what a server that bench started serves without bench having built it
+    reference_model: BuiltModel | None = None  # whose answers those of another's server are compared with
 
     def describe(self) -> dict[str, Any]:
         """What a run's record says of its target."""
         model = describe_model(self.model or self.foreign)
-        return {"word": str(self.word), "asked": str(self.asked), "name": self.name, "server": self.server, "model": model}
+        said = {"word": str(self.word), "asked": str(self.asked), "name": self.name, "server": self.server, "model": model}
+        reference, compared = self.reference_model, self.reference
+        if reference is not None and compared is not None and compared.is_relative_to(reference.folder):  # else: recorded ones
+            said["reference_model"] = describe_model(reference)
+        return said
 
 
 def describe_model(model: Served | None) -> dict[str, Any] | None:
@@ -77,13 +86,7 @@ def live(
         yield Endpoint(word, word, "echo")
         return
     if word.endpoint:
-        if word.kind == "onnx":
-            from bench.targets import onnx
-
-            onnx.check_device(word)
-        model = serving.built(word, workload.model, say) if workload.model.name in resources.model_names() else None
-        reference = _reference(model, workload, say)
-        yield Endpoint(word, word, str(word.without(*word.options)), model=model, reference=reference)
+        yield _in_process(word, workload, say) if word.kind == "onnx" else _there_already(word, workload, say)
         return
     served = serving.choose(word, workload.model, repository, say)
     model, foreign = (served, None) if isinstance(served, BuiltModel) else (None, served)
@@ -103,10 +106,43 @@ def live(
         )
 
 
+def _in_process(word: Word, workload: Workload, say: Callable[[str], None]) -> Endpoint:
+    from bench.targets import onnx
+
+    onnx.check_device(word)
+    model = serving.built(word, workload.model, say) if workload.model.name in resources.model_names() else None
+    return Endpoint(word, word, _plain(word), model=model, reference=_reference(model, workload, say))
+
+
+def _there_already(word: Word, workload: Workload, say: Callable[[str], None]) -> Endpoint:
+    """A server that is none of bench's: a model is built for the reference answers alone, and not before something answers."""
+    if not workload.check.reference or workload.model.name not in resources.model_names():
+        return Endpoint(word, word, _plain(word))
+    _knock(word)
+    with serving.for_reference():
+        model = serving.built(word, workload.model, say)
+        return Endpoint(word, word, _plain(word), reference=_reference(model, workload, say), reference_model=model)
+
+
+def _plain(word: Word) -> str:
+    return str(word.without(*word.options))
+
+
+def _knock(word: Word) -> None:
+    """RunError where nothing listens."""
+    host, port = word.address(_PORTS.get(word.kind, 8000))
+    try:
+        socket.create_connection((host, port), _KNOCK_S).close()
+    except OSError as error:
+        reason = f"no answer in {_KNOCK_S:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise RunError(f"target {word}: nothing answers at {host}:{port} ({reason}); is the server running?") from None
+
+
 def _reference(model: BuiltModel | None, workload: Workload, say: Callable[[str], None]) -> Path | None:
     """The model's answers to the workload's requests, where they are asked for and can be made."""
     if model is None or not workload.check.reference:
         return None
+    serving.check_sizes(workload, model.limits)
     from bench.recipes.reference import reference
 
     return reference(model, workload, say)

@@ -60,7 +60,7 @@ def _values(name: str, i: Input) -> Any:
         values: Any = _READERS[path.suffix](path, name, where)
     except OSError as error:
         raise UsageError(f"{where}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{where}: damaged, or no {path.suffix} file: {str(error).splitlines()[0]}") from None
     if isinstance(values, np.ndarray) and values.ndim == 0:
         raise UsageError(f"{where}: holds a single value; its first dimension would count the requests")

@@ -1,14 +1,20 @@
 """Which model a target word is to serve, and whether that model, served so, can carry the workload."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import lengths, resources, servers
 from bench.errors import UsageError
 from bench.recipes.catalog import BuiltModel
 from bench.servers.base import DEFAULT_CONTEXT, HubModel, OwnModel, Served
+from bench.tensors import TensorSpec
 from bench.words import Word
 from bench.workload import Model, Workload
+
+if TYPE_CHECKING:
+    from bench.recipes.graph import Architecture
 
 _HUB_NAMES = {"qwen-1.5b": "Qwen/Qwen2.5-1.5B-Instruct"}  # what vLLM loads where the workload names no weights
 
@@ -16,21 +22,53 @@ _HUB_NAMES = {"qwen-1.5b": "Qwen/Qwen2.5-1.5B-Instruct"}  # what vLLM loads wher
 def check(word: Word, workload: Workload, repository: Path | None = None) -> None:
     """UsageError where the workload's model cannot be had, cannot be served as the word asks, or is none for this workload.
 
-    Nothing is built for it. `word` is known to be one that bench can make sense of; `repository` is a user's own.
+    Nothing is built for it. `word` is known to be one that bench can make sense of; `repository` is a user's own. A server that
+    runs already serves what it likes, and only bench's own answers to compare with need a model of bench's.
     """
+    if not runs_already(word):
+        _check(word, workload, repository)
+    elif workload.check.reference:
+        with for_reference():
+            _check(word, workload, repository)
+
+
+def runs_already(word: Word) -> bool:
+    """Whether the word names a server that is none of bench's."""
+    return word.endpoint and word.kind not in ("onnx", "echo")
+
+
+@contextmanager
+def for_reference() -> Iterator[None]:
+    """A UsageError raised within is of bench's own answers alone: it says how to do without them."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(
+            f"{error}; that is of the answers that bench would compare with: check.reference = false runs without them"
+        ) from None
+
+
+def _check(word: Word, workload: Workload, repository: Path | None) -> None:
     context = check_model(word, workload.model, repository)
     generates = workload.payload.generate is not None
     if context is not None and generates != (context > 0):
         sent = "prompts, and the model generates no tokens" if generates else "inputs, and the model generates tokens"
         wanted = "[payload.inputs]" if generates else "[payload.generate]"
         raise UsageError(f"workload {workload.name}: it sends {sent}: model {workload.model.name} needs {wanted}")
+    if context and workload.payload.generate is not None and workload.payload.generate.form != "tokens":
+        raise UsageError(
+            f"workload {workload.name}: it sends texts, and model {workload.model.name} as bench builds it has no tokenizer: "
+            'it needs form = "tokens" in [payload.generate]'
+        )
     vllm = word.options.get("engine") == "vllm"
     if vllm and (workload.payload.generate is None or workload.payload.generate.form != "text"):
         # ids written as text would be read digit by digit, and a prompt be some times as long as it is meant to be
         raise UsageError(
             f'workload {workload.name}: Triton\'s vLLM backend takes texts: it needs [payload.generate] with form = "text"'
         )
-    if context is not None and (not word.endpoint or word.kind == "onnx"):
+    if context is not None and not workload.model.weights:  # a checkpoint has limits of its own
+        check_sizes(workload, _architecture(word, workload.model).limits())
+    if context is not None and not runs_already(word):
         _check_room(word, workload, int(word.options.get("context", min(DEFAULT_CONTEXT, context))), context)
     elif vllm:
         _check_room(word, workload, int(word.options.get("context", DEFAULT_CONTEXT)), None)
@@ -48,12 +86,16 @@ def check_model(word: Word, model: Model, repository: Path | None = None) -> int
         if not word.endpoint:
             raise _not_served(word, model)
         return None
-    from bench.recipes import recipe  # which takes a quarter of a second to import
-
-    context = recipe.choose(model.name, precision(word, model), model.preset)[2].context
+    context = _architecture(word, model).context
     if not word.endpoint:
         servers.check(word, context)
     return context
+
+
+def _architecture(word: Word, model: Model) -> "Architecture":
+    from bench.recipes import recipe  # which takes a quarter of a second to import
+
+    return recipe.choose(model.name, precision(word, model), model.preset)[2]
 
 
 def choose(word: Word, model: Model, repository: Path | None, say: Callable[[str], None]) -> Served:
@@ -101,6 +143,22 @@ def _check_room(word: Word, workload: Workload, room: int, most: int | None) -> 
             f"workload {workload.name}: prompts of up to {prompt:,} tokens and answers of up to {output:,} make {needed:,}, "
             f"and target {word} has a context of {room:,}: {what}"
         )
+
+
+def check_sizes(workload: Workload, limits: Sequence[TensorSpec]) -> None:
+    """UsageError where a dimension of an input is, or may be drawn, larger than the model takes; `limits`: a BuiltModel's."""
+    drawn = workload.payload.lengths
+    for limit in limits:
+        if limit.name not in workload.payload.inputs:
+            continue
+        for dimension, most in zip(workload.payload.inputs[limit.name].shape, limit.shape, strict=False):
+            # a name that is no length is of a file: its requests tell
+            size = dimension if isinstance(dimension, int) else lengths.most(drawn[dimension]) if dimension in drawn else 0
+            if 0 <= most < size:
+                raise UsageError(
+                    f"workload {workload.name}: input {limit.name} is up to {size:,} long, and model {workload.model.name} "
+                    f"takes {most:,} at most"
+                )
 
 
 def _hub_model(word: Word, model: Model) -> HubModel:

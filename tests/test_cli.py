@@ -153,6 +153,17 @@ def test_workloads_show_prints_the_file_as_it_is(bench: Bench, four_floats: Path
     assert "# (default)" in bench("workloads", "show", "resnet50").out
 
 
+def test_workloads_show_finds_a_file_that_states_another_name(
+    bench: Bench, four_floats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is called by the file's name."""
+    monkeypatch.chdir(tmp_path)
+    text = f'name = "other"\n{four_floats.read_text()}'
+    (tmp_path / "workloads").mkdir()
+    (tmp_path / "workloads" / "mine.toml").write_text(text)
+    assert bench("workloads", "show", "mine") == (0, text, "")
+
+
 def test_workloads_check_tells_of_every_file_what_is_wrong_with_it(bench: Bench, four_floats: Path, tmp_path: Path) -> None:
     """The good ones on stdout, the others on stderr, and 2 when there is one: a check for CI."""
     bad = tmp_path / "bad.toml"

@@ -1,5 +1,7 @@
 """Target words made live."""
 
+import dataclasses
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,14 +10,15 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from bench import endpoint, resources, servers, words
+from bench import endpoint, resources, servers, serving, words
 from bench.endpoint import Endpoint
-from bench.errors import UsageError
+from bench.errors import RunError, UsageError
 from bench.servers.base import OwnModel, Served, ServerFacts
 from bench.targets import TARGETS
+from bench.tensors import TensorSpec
 from bench.testing import make_workload
 from bench.words import Word
-from bench.workload import Check, Model
+from bench.workload import Check, Generate, Model, Payload, Workload
 
 MODELS = Path(__file__).parent / "models"
 
@@ -144,3 +147,73 @@ def test_a_repository_of_the_user_s_is_served_and_named_in_the_record(tmp_path: 
         assert (live.name, live.pid, live.model, live.reference) == ("Triton 2.48.0", 7, None, None)
         assert str(live.word) == "triton-grpc://127.0.0.1:1"
         assert live.describe()["model"] == {"name": "own", "repository": str(MODELS)}
+
+
+def tiny_resnet(check: Check) -> Workload:
+    """One request to the tiny ResNet-50."""
+    bundled = resources.load_workload("resnet50")
+    payload = replace(bundled.payload, distinct=1)
+    return replace(bundled, model=Model("resnet50", preset="tiny"), payload=payload, check=check)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of this test, not there yet."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_server_of_another_s_is_not_said_to_serve_bench_s_model(tmp_path: Path, cache: Path) -> None:
+    """Its replies are compared with that model's, and the record says just this; with other answers in place, not even this."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        word = words.parse(f"triton-http://127.0.0.1:{server.getsockname()[1]}")
+        with endpoint.live(word, tiny_resnet(Check()), tmp_path / "log", silent) as live:
+            assert live.reference is not None
+            described = live.describe()
+            recorded = dataclasses.replace(live, reference=tmp_path / "mine.reference.arrow").describe()
+    assert described["model"] is None
+    assert (described["reference_model"]["name"], described["reference_model"]["preset"]) == ("resnet50", "tiny")
+    assert "reference_model" not in recorded
+
+
+def test_nothing_is_built_for_a_server_of_another_s_without_a_reference(tmp_path: Path, cache: Path) -> None:
+    """It may serve anything under a name that bench knows."""
+    word = words.parse("triton-http://127.0.0.1:1")
+    with endpoint.live(word, tiny_resnet(Check(reference=False)), tmp_path / "log", silent) as live:
+        assert (live.model, live.reference, "reference_model" in live.describe()) == (None, None, False)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("scheme", ["triton-http", "triton-grpc", "flask"])
+def test_nothing_is_built_where_nothing_answers(scheme: str, tmp_path: Path, cache: Path) -> None:
+    """A build may take minutes; a slip in the address is told in no time."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        word = words.parse(f"{scheme}://127.0.0.1:{reserved.getsockname()[1]}")
+        message = r"nothing answers at 127\.0\.0\.1:\d+ \(Connection refused\); is the server running\?"
+        with pytest.raises(RunError, match=message), endpoint.live(word, tiny_resnet(Check()), tmp_path / "log", silent):
+            pytest.fail("it came alive")
+    assert not cache.exists()
+
+
+def test_the_model_s_own_limits_are_held_against_what_a_checkpoint_brought(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint's are known once it is built; the reference would fail with ONNX Runtime's internals."""
+    built = serving.built
+    limits = (TensorSpec("input", "FP32", (-1, 3, 200, 200)),)
+    monkeypatch.setattr(serving, "built", lambda *given: dataclasses.replace(built(*given), limits=limits))
+    with (
+        pytest.raises(UsageError, match="input input is up to 224 long, and model resnet50 takes 200 at most"),
+        endpoint.live(words.parse("onnx://cpu"), tiny_resnet(Check()), tmp_path / "log", silent),
+    ):
+        pytest.fail("it came alive")
+
+
+def test_texts_are_sent_to_a_server_of_another_s_without_bench_s_answers() -> None:
+    """bench's own model has no tokenizer, which is no concern of theirs: the way out is named, and it is one."""
+    word, generate = words.parse("openai://127.0.0.1:1"), Generate(4, 4, form="text")
+    workload = make_workload(model=Model("qwen-1.5b", preset="tiny"), payload=Payload(generate=generate))
+    with pytest.raises(UsageError, match=r"has no tokenizer: .*; .*check\.reference = false runs without them"):
+        endpoint.check(word, workload)
+    endpoint.check(word, replace(workload, check=Check(reference=False)))

@@ -100,6 +100,7 @@ def test_infinite_values_are_values(tmp_path: Path) -> None:
         ("x.npy", b"nonsense", "damaged, or no .npy file"),
         ("x.npz", b"nonsense", "damaged, or no .npz file: File is not a zip file"),
         ("x.json", b"{", "damaged, or no .json file: Expecting property name"),
+        ("x.json", b"[" * 100_000, "damaged, or no .json file: maximum recursion depth exceeded"),
         ("x.json", b"\xff", "damaged, or no .json file"),
         ("x.json", b"3", 'expected a list with one value for each request, or {"x": such a list}'),
         ("x.json", b'{"y": [1]}', 'expected a list with one value for each request, or {"x": such a list}; it has: y'),

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from bench import serving, words
 from bench.errors import UsageError
-from bench.lengths import Uniform
+from bench.lengths import Length, Uniform
 from bench.servers.base import HubModel, OwnModel
 from bench.testing import make_workload
-from bench.workload import Generate, Model, Payload, Workload
+from bench.workload import DataType, Generate, Input, Model, Payload, Workload
 
 MODELS = Path(__file__).parent / "models"
 QWEN = Model("qwen-1.5b", precision="int4", preset="tiny")
@@ -159,3 +159,24 @@ def test_vllm_needs_a_checkpoint() -> None:
         UsageError, match=r"vLLM loads model theirs from a Hugging Face checkpoint, which model\.weights has to name"
     ):
         serving.check(words.parse("triton?engine=vllm,via=docker"), prompts(model=Model("theirs")))
+
+
+def sentences(tokens: int | str, lengths: dict[str, Length], model: Model) -> Workload:
+    """Sentences of so many tokens."""
+    inputs = {name: Input(DataType("INT64"), (1, tokens)) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    return make_workload(model=model, payload=Payload(inputs=inputs, lengths=lengths))
+
+
+@pytest.mark.parametrize("word", ["triton", "flask", "onnx://cpu", "triton-http://127.0.0.1:1"])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_sentence_longer_than_the_model_s_positions_is_told_before_anything_is_built(word: str, drawn: bool) -> None:
+    """By the input, its longest length and the model's; the limit itself is within, and a checkpoint has one of its own."""
+
+    def asked(most: int, weights: str = "") -> Workload:
+        model = Model("bert-base", weights=weights)
+        return sentences("n", {"n": Uniform(1, most)}, model) if drawn else sentences(most, {}, model)
+
+    serving.check(words.parse(word), asked(512))
+    serving.check(words.parse(word), asked(513, "./mine"))
+    with pytest.raises(UsageError, match="input input_ids is up to 513 long, and model bert-base takes 512 at most"):
+        serving.check(words.parse(word), asked(513))

@@ -209,7 +209,7 @@ def _unchecked(m: Measured) -> Iterator[Reason]:
     if m.successes and not m.compared:
         if not m.run.workload.check.reference:
             why = "the workload says reference = false"
-        elif m.run.target.get("model"):
+        elif m.run.target.get("model") or m.run.target.get("reference_model"):
             why = f"one in {m.run.workload.check.every} is, and none of those had come"
         else:
             why = "there was no reference"

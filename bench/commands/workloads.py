@@ -118,6 +118,5 @@ def _described(path: Path) -> str:
 
 
 def _text(name: str) -> str:
-    workload = resources.load_workload(name)  # shows only what can be used
-    path = Path(name) if "/" in name or name.endswith(".toml") else resources.workload_names()[workload.name]
-    return path.read_text(encoding="utf-8")
+    resources.load_workload(name)  # shows only what can be used
+    return resources.workload_path(name).read_text(encoding="utf-8")

@@ -7,7 +7,6 @@ import argparse
 import http.client
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,13 +22,14 @@ from bench import workload as workloads
 from bench.analysis.streaming import of_records
 from bench.clock import SystemClock
 from bench.endpoint import Endpoint
-from bench.errors import BenchError, RunError
+from bench.errors import BenchError
 from bench.evidence import gguf
 from bench.load.process import LocustLoad
 from bench.payloads import Prompt
 from bench.record import ERRORS, OK, Run
+from bench.servers.backend_env import make_environment
 from bench.servers.base import Server, ServerFacts
-from bench.servers.installs import Say, run_pip, staging
+from bench.servers.installs import Say, staging
 from bench.servers.launch import HOST, READY_LIMIT_S, Ports, ask, launch
 from bench.servers.process import Order
 from bench.terminal import Terminal
@@ -102,13 +102,7 @@ def environment(say: Say) -> Path:
         if python.exists():
             return python
         say(f"fetching llama.cpp's server: xllamacpp {VERSION} (34 MB)")
-        what = "cannot make the environment of llama.cpp's server"
-        made = subprocess.run([sys.executable, "-m", "venv", "--without-pip", new], capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            raise RunError(f"{what}: {(made.stderr or made.stdout).strip()}")
-        options = ["--no-deps", "--only-binary", ":all:", "--disable-pip-version-check", "--progress-bar", "off"]
-        pip = ["--python", str(new / "bin" / "python"), "install", *options, f"xllamacpp=={VERSION}"]
-        run_pip(pip, new / "pip.log", what)
+        make_environment(new, ["--no-deps", f"xllamacpp=={VERSION}"], "cannot make the environment of llama.cpp's server")
         new.rename(folder)
     return python
 

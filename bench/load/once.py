@@ -9,9 +9,9 @@ from bench import payloads
 from bench.answers import Answers
 from bench.errors import RunError
 from bench.payloads import Request
-from bench.record import CLOSED, ERRORS, OK
+from bench.record import ANSWER, CLOSED, ERRORS, OK
 from bench.targets import open_target
-from bench.targets.base import Verdict, request_id
+from bench.targets.base import FINE, Verdict, request_id
 from bench.targets.trial import read_reply
 from bench.tensors import Tensors
 from bench.units import format_exact_duration
@@ -66,10 +66,7 @@ def _asking(target: Any, requests: Sequence[Request], patience_ns: int) -> Calla
     def ask(number: int, request: Request) -> tuple[Verdict, Tensors]:
         try:
             verdict, reply = answer(number)
-            if verdict.error == OK and hasattr(target, "streamed"):
-                streamed = target.streamed(reply, request)
-                return streamed.verdict, streamed.outputs
-            return verdict, target.outputs(reply) if verdict.error == OK else {}
+            return _taken_apart(target, reply, request) if verdict.error == OK else (verdict, {})
         except TimeoutError:
             problem = f"no reply within {format_exact_duration(patience_ns)}"
         except (OSError, ProtocolError) as error:
@@ -77,6 +74,16 @@ def _asking(target: Any, requests: Sequence[Request], patience_ns: int) -> Calla
         return Verdict(CLOSED, problem), {}
 
     return ask
+
+
+def _taken_apart(target: Any, reply: Any, request: Request) -> tuple[Verdict, Tensors]:
+    try:
+        if hasattr(target, "streamed"):
+            streamed = target.streamed(reply, request)
+            return streamed.verdict, streamed.outputs
+        return FINE, target.outputs(reply)
+    except Exception as problem:  # whatever a server sent
+        return Verdict(ANSWER, f"its outputs cannot be read: {type(problem).__name__}: {str(problem)[:200]}"), {}
 
 
 def _exchange(address: tuple[str, int], request: bytes, patience_ns: int) -> Reply:

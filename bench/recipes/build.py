@@ -2,7 +2,6 @@
 
 import fcntl
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from bench.recipes import catalog, graph, onnx_file, repository
 from bench.recipes.catalog import BuiltModel, built, find
 from bench.recipes.checkpoint import open_checkpoint
 from bench.recipes.graph import Architecture
+from bench.recipes.progress import now_and_then
 from bench.recipes.recipe import Recipe, adopt, choose
 from bench.recipes.reference import reference
 from bench.recipes.weights import Source, seeded
@@ -22,7 +22,6 @@ __all__ = ["BuiltModel", "build", "built", "find", "reference"]
 
 Say = Callable[[str], None]
 SPARE_BYTES = 2_000_000  # beside the model: reference answers, configuration
-SAY_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,7 @@ def _make(staging: Path, order: _Order, say: Say) -> BuiltModel:
         weights=order.weights,
         padded=order.recipe.padded,
         context=architecture.context,
+        limits=architecture.limits(),
     )
     repository.write_stock(staging, model)
     catalog.record(model, staging)
@@ -136,26 +136,13 @@ def _write(staging: Path, order: _Order, say: Say) -> tuple[str, int]:
     final = catalog.onnx_of(staging).parent
     folder = staging / "fp32" if quantize else final
     folder.mkdir(exist_ok=True)
-    progress = _progress(order.label, say)
+    progress = now_and_then(say, lambda share: f"building {order.label}: {share:.0%}")
     digest = onnx_file.write(folder, order.name, order.architecture, traced, order.source, progress)
     if quantize:
         quantize(folder, final)
         digest = onnx_file.digest(final)
         shutil.rmtree(folder)
     return digest, traced.parameters()
-
-
-def _progress(label: str, say: Say) -> Callable[[float], None]:
-    """Says every few seconds how far a build has come."""
-    said_s = time.monotonic()
-
-    def progress(share: float) -> None:
-        nonlocal said_s
-        if time.monotonic() - said_s > SAY_EVERY_S:
-            said_s = time.monotonic()
-            say(f"building {label}: {share:.0%}")
-
-    return progress
 
 
 def _check_space(name: str, nbytes: int) -> None:

@@ -13,7 +13,7 @@ from bench.tensors import TensorSpec
 FORMAT = 2  # of what a built model's folder holds; a new number builds every model anew
 FACTS = "model.json"
 MODEL, WEIGHTS = "model.onnx", "weights.bin"  # the files of a model's one version
-_NOT_BUILDERS = ("__init__.py", "build.py", "catalog.py", "reference.py")  # what they do does not change a model
+_NOT_BUILDERS = ("__init__.py", "build.py", "catalog.py", "progress.py", "reference.py")  # what they do does not change a model
 SEEDED = "seeded"
 
 
@@ -36,6 +36,7 @@ class BuiltModel:
         False  # requests of different lengths may share a batch: zeros fill the free dimensions, and are cut off after
     )
     context: int = 0  # tokens a prompt and its answer may have together; 0 where the model does not generate
+    limits: tuple[TensorSpec, ...] = ()  # the inputs with the largest size of each dimension, -1 where it may be any
 
 
 class _Facts(msgspec.Struct, frozen=True):

@@ -36,6 +36,7 @@ class Architecture:
     outputs: tuple[Port, ...]
     body: Callable[..., Sequence[str]]
     served: Mapping[str, int] = field(default_factory=dict)  # free dimensions that a server's configuration fixes
+    largest: Mapping[str, int] = field(default_factory=dict)  # sizes of free dimensions that the model cannot exceed
     context: int = 0  # tokens a prompt and its answer may have together; 0 where the model does not generate
     metadata: Mapping[str, str] = field(default_factory=dict)  # what the ONNX file says of itself
 
@@ -43,6 +44,13 @@ class Architecture:
         """The port as it is served: dimensions that stay free are -1."""
         shape = tuple(self.served.get(d, -1) if isinstance(d, str) else d for d in port.dims)
         return TensorSpec(port.name, port.kind(precision), shape)
+
+    def limits(self) -> tuple[TensorSpec, ...]:
+        """The inputs with the largest size of each dimension, -1 where it may be any."""
+        return tuple(
+            TensorSpec(p.name, p.datatype, tuple(self.largest.get(d, -1) if isinstance(d, str) else d for d in p.dims))
+            for p in self.inputs
+        )
 
 
 @dataclass(frozen=True, slots=True)

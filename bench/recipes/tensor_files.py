@@ -48,7 +48,7 @@ def open_tensors(path: Path, files: ExitStack) -> dict[str, FileTensor]:
         tensors = {name: _stored(file, path, 8 + size, e) for name, e in entries.items() if name != "__metadata__"}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise _no_header(path) from None
     expected = max([8 + size, *(tensor.start + tensor.nbytes for tensor in tensors.values())])
     if actual < expected:

@@ -13,7 +13,7 @@ Facts = dict[str, str]
 
 _SERVER = (("kind", "server"), ("version", "version"), ("backend", "backend"), ("source", "source"))
 _DIGEST = 16  # of a digest, enough to tell two apart
-_SHOWN = ("name", "asked", "word", "server", "model")
+_SHOWN = ("name", "asked", "word", "server", "model", "reference_model")
 
 
 def target_name(run: Run) -> str:
@@ -31,8 +31,9 @@ def settings(run: Run) -> Facts:
     if not server:
         facts["server"] = "not started by bench: its settings are not known"
     facts |= {key.replace("_", " "): value for key, value in flat(_table(server, "options"))}
-    model = {key: value for key, value in _table(run.target, "model").items() if (key, value) != ("context", 0)}
-    facts |= {f"model {key}": value for key, value in flat(model)}
+    for label, key in (("model", "model"), ("reference model", "reference_model")):
+        model = {name: value for name, value in _table(run.target, key).items() if (name, value) != ("context", 0)}
+        facts |= {f"{label} {name}": value for name, value in flat(model)}
     facts |= {
         label: plain(run.target[key]) for key, label in (("word", "driven as"), ("asked", "asked for")) if run.target.get(key)
     }

@@ -97,7 +97,10 @@ def backend_environment(say: Say) -> Path:
             return folder
         say(f"making the Python environment of Triton's models: {wanted} {version}, numpy {_NUMPY}")
         extras = "[cuda,cudnn]" if wanted == "onnxruntime-gpu" else ""
-        _make(new, [f"numpy=={_NUMPY}", f"{wanted}{extras}=={version}"], companions(name))
+        pins = new / "constraints.txt"
+        pins.write_text("".join(f"{line}\n" for line in companions(name)))
+        wheels = [f"numpy=={_NUMPY}", f"{wanted}{extras}=={version}"]
+        make_environment(new, ["-c", str(pins), *wheels], "cannot make the Python environment of Triton's models")
         _write_no_bytecode(new)
         shutil.rmtree(folder, ignore_errors=True)  # one whose Python is gone
         new.rename(folder)
@@ -129,13 +132,11 @@ def _stands(folder: Path) -> bool:
     return (folder / "bin" / "python3").exists()
 
 
-def _make(folder: Path, requirements: list[str], constraints: list[str]) -> None:
-    what = "cannot make the Python environment of Triton's models"
+def make_environment(folder: Path, install: list[str], what: str) -> None:
+    """A Python environment in `folder` with what `pip install` makes of `install`; RunError, which begins with `what`."""
     # without pip: this Python's own installs into it, and Debian's ensurepip, which is a package apart, is not needed
     made = subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         raise RunError(f"{what}: {(made.stderr or made.stdout).strip()}")
-    pins, log = folder / "constraints.txt", folder / "pip.log"
-    pins.write_text("".join(f"{line}\n" for line in constraints))
-    options = ["--only-binary", ":all:", "--disable-pip-version-check", "--progress-bar", "off", "-c", str(pins)]
-    run_pip(["--python", str(folder / "bin" / "python"), "install", *options, *requirements], log, what)
+    options = ["--only-binary", ":all:", "--disable-pip-version-check", "--progress-bar", "off"]
+    run_pip(["--python", str(folder / "bin" / "python"), "install", *options, *install], folder / "pip.log", what)

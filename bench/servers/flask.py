@@ -69,9 +69,7 @@ def plan(word: Word, served: Served, say: Callable[[str], None]) -> Plan:
     return Gunicorn(
         model=served,
         workers=workers,
-        threads=int(
-            options.get("threads", max(1, cores // workers) if scheduling else default_session_threads(workers, cores))
-        ),
+        threads=int(options.get("threads", default_session_threads(workers, cores, scheduling is not None))),
         concurrency=int(options.get("concurrency", default_concurrency(scheduling))),
         encoding=options.get("encoding", "json"),
         gpu=gpu,
@@ -86,7 +84,7 @@ def default_concurrency(scheduling: Scheduling | None) -> int:
     return max(4, scheduling.slots) if scheduling and scheduling.batching != "off" else 4
 
 
-def default_session_threads(workers: int, cores: int, generating: bool = False) -> int:
+def default_session_threads(workers: int, cores: int, generates: bool) -> int:
     """ONNX Runtime's threads in each worker: twice the cores in all, but just the cores for a model that generates.
 
     What is kindest to Flask, measured with ResNet-50 and JSON on 2 cores under 4 users (requests/s, P99): 1 worker of 2 threads
@@ -95,7 +93,7 @@ def default_session_threads(workers: int, cores: int, generating: bool = False) 
     12/s looked like that). With 1 user 2 threads take 66 ms and 1 thread 88 ms.
     `bench demo 'flask?workers=1,threads=2' 'flask?workers=2,threads=1'` shows the like on another machine.
     """
-    return max(1, (cores if generating else 2 * cores) // workers)
+    return max(1, (cores if generates else 2 * cores) // workers)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.errors import UsageError
 from bench.recipes import config_json, quantize
 from bench.recipes.graph import MICROSOFT, Architecture, Graph, Port
 from bench.recipes.quantize import Blocks
@@ -19,6 +20,7 @@ ATTENTION_GAIN, OUTPUT_GAIN, GATE_GAIN, DOWN_GAIN = 1.6, 0.4, 1.5, 2.0
 # Seeded matrices are of 15 values, which 4 bits can hold. Other random ones lose so much by rounding, layer after layer, that
 # answers in int4 would have little in common with those in fp32 (correlation 0.5), and a fault could not be told from it.
 LEVELS = 15
+HEAD_STEP = 16  # GroupQueryAttention with rotary positions takes heads of no other width
 
 TOKENS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
@@ -202,12 +204,18 @@ def from_checkpoint(config: dict[str, Any], names: Collection[str]) -> tuple[Arc
     eos = config.get("eos_token_id")
     kv_heads = config_json.size(config, "num_key_value_heads", heads)
     config_json.divides("num_key_value_heads", kv_heads, "num_attention_heads", heads)
+    head_size = config_json.size(config, "head_dim", hidden // heads)
+    if head_size % HEAD_STEP:
+        raise UsageError(
+            f"the checkpoint's config.json: its heads are {head_size} wide (head_dim, or hidden_size / num_attention_heads): "
+            f"expected a multiple of {HEAD_STEP}, as ONNX Runtime's GroupQueryAttention does"
+        )
     size = Size(
         hidden=hidden,
         layers=config_json.size(config, "num_hidden_layers"),
         heads=heads,
         kv_heads=kv_heads,
-        head_size=config_json.size(config, "head_dim", hidden // heads),
+        head_size=head_size,
         intermediate=config_json.size(config, "intermediate_size"),
         vocabulary=config_json.size(config, "vocab_size"),
         context=config_json.size(config, "max_position_embeddings"),

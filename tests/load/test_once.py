@@ -174,3 +174,30 @@ def test_targets_that_are_called_are_asked_too(ask: Callable[..., Any]) -> None:
         ask(bad, TENSORS)
     assert good.closed
     assert bad.closed
+
+
+class Garbled(Wire):
+    """A target whose replies cannot be taken apart."""
+
+    def outputs(self, answer: Any) -> dict[str, np.ndarray]:
+        raise ValueError("a text is longer than what is left")
+
+
+class GarbledStream(Stream):
+    """The same, streaming."""
+
+    def streamed(self, answer: Any, prompt: Any) -> Streamed:
+        raise KeyError("token")
+
+
+@pytest.mark.parametrize(
+    ("target", "workload", "problem"),
+    [(Garbled, TENSORS, "ValueError: a text"), (GarbledStream, PROMPTS, "KeyError: 'token'")],
+)
+def test_a_reply_that_cannot_be_taken_apart_is_not_answered_well(
+    target: type[Wire], workload: Workload, problem: str, ask: Callable[..., Any]
+) -> None:
+    """Whatever a server sent, the request is named and nothing is a traceback."""
+    message = rf"request 0 was not answered well \(answer\): its outputs cannot be read: {problem}.*; nothing was recorded"
+    with serving(GOOD) as address, pytest.raises(RunError, match=message):
+        ask(target(address), workload)

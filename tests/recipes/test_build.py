@@ -16,7 +16,7 @@ import pytest
 from bench import resources
 from bench.errors import RunError, UsageError
 from bench.recipes import build as building
-from bench.recipes import catalog, onnx_file, recipe
+from bench.recipes import catalog, onnx_file, progress, recipe
 from bench.recipes.build import build, built, find
 from bench.recipes.repository import write_stock
 from bench.tensors import TensorSpec
@@ -157,7 +157,7 @@ def test_a_disk_too_small_is_refused_before_anything_is_made(cache: Path, monkey
 
 def test_a_long_build_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every few seconds, in percent."""
-    monkeypatch.setattr(building, "SAY_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     said: list[str] = []
     build("resnet50", preset="tiny", say=said.append)
     shares = [int(line.split()[-1].rstrip("%")) for line in said if line.startswith("building resnet50 fp32 tiny: ")]

@@ -306,6 +306,10 @@ def test_older_configs_say_the_base_of_positions_elsewhere(tmp_path: Path) -> No
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types: only 'full_attention' can be served"),
         ({"quantization_config": {"bits": 4}}, "quantization_config: only None can be served"),
         ({"num_key_value_heads": 3}, "num_attention_heads: expected a multiple of num_key_value_heads, 3, got 4"),
+        (
+            {"head_dim": 24},
+            r"its heads are 24 wide \(head_dim, or .*\): expected a multiple of 16, as ONNX",
+        ),
         ({"intermediate_size": None}, "intermediate_size: expected a whole number above 0, got None"),
         ({"num_hidden_layers": 3}, "no tensor 'model.layers.2"),
         ({"tie_word_embeddings": False}, "no tensor 'lm_head.weight'"),

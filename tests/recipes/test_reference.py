@@ -11,7 +11,7 @@ import pytest
 from bench import answers, payloads, workload
 from bench.errors import RunError, UsageError
 from bench.load.answers import Reference
-from bench.recipes import recipe
+from bench.recipes import progress, recipe
 from bench.recipes import reference as references
 from bench.recipes.build import build
 from bench.recipes.catalog import BuiltModel
@@ -132,7 +132,7 @@ def test_a_generating_model_answers_with_its_greedy_tokens_and_their_lead(qwen: 
 def test_long_answers_are_made_with_progress(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every few seconds it is said how many are answered."""
     made = build("resnet50" if kind == "computed" else "qwen-1.5b", preset="tiny")
-    monkeypatch.setattr(references, "SAY_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     said: list[str] = []
     reference(made, small() if kind == "computed" else prompts(), said.append)
     assert said[1:] == ["answered 1 of 3", "answered 2 of 3", "answered 3 of 3"]
@@ -229,6 +229,19 @@ def test_a_request_that_the_model_cannot_compute_is_one_clear_error(capfd: pytes
     assert "\n" not in said
     assert capfd.readouterr() == ("", "")
     assert [path for path in sorted(built.folder.rglob("*")) if path not in before] == []
+
+
+def test_prompts_that_the_model_cannot_compute_are_one_clear_error(qwen: BuiltModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's reason alone, and nothing is stored."""
+
+    def broken(*given: object, **named: object) -> None:
+        raise RuntimeError("[ONNXRuntimeError] : 2 : in some node. Status Message: the heads are odd\nat line 3")
+
+    before = sorted(qwen.folder.rglob("*"))
+    monkeypatch.setattr(generation, "greedy", broken)
+    with pytest.raises(UsageError, match=r"^workload prompts: model qwen-1.5b cannot answer its prompts: the heads are odd$"):
+        reference(qwen, prompts(), quiet)
+    assert sorted(qwen.folder.rglob("*")) == before
 
 
 def test_a_prompt_may_fill_the_context_and_use_the_whole_vocabulary(qwen: BuiltModel) -> None:

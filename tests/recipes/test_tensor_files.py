@@ -142,6 +142,8 @@ def test_a_header_that_contradicts_itself_is_damaged(tmp_path: Path, files: Exit
 @example(b'{"w": {"dtype": [], "shape": 3, "data_offsets": [0, []]}}')
 @example(b'{"w": 3}')
 @example(b"{}")
+@example(b'{"w": {"dtype": "F32", "shape": [Infinity], "data_offsets": [0, 4]}}')
+@example(b"[" * 100_000)
 def test_no_content_ends_in_anything_but_the_one_error(tmp_path: Path, content: bytes) -> None:
     """Random bytes behind a size that fits them hold no tensor: a file without any, or refused, and never a traceback."""
     (tmp_path / "t").write_bytes(struct.pack("<Q", len(content)) + content)

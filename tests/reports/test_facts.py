@@ -94,3 +94,11 @@ def test_the_model_is_told_with_its_precision_and_where_its_weights_come_from() 
     known = facts.settings(run_with(target={"server": server, "model": model}))
     assert (known["model precision"], known["model weights"], "model context" in known) == ("int4", "seeded", False)
     assert facts.settings(run_with(target={"server": server, "model": model | {"context": 1024}}))["model context"] == "1,024"
+
+
+def test_the_model_of_the_reference_answers_is_not_told_as_the_server_s() -> None:
+    """A server that bench did not start may serve anything under that name."""
+    target = {"server": None, "model": None, "reference_model": {"name": "m", "digest": "0" * 64, "context": 0}}
+    known = facts.settings(run_with(target=target))
+    shown = {key: value for key, value in known.items() if "model" in key}
+    assert shown == {"reference model name": "m", "reference model digest": "0" * 16}

@@ -11,6 +11,7 @@ from bench import servers, words
 from bench.errors import RunError, UsageError
 from bench.recipes.catalog import BuiltModel
 from bench.runtime import flask_app
+from bench.runtime.session import default_threads
 from bench.servers import flask
 from bench.servers.base import OwnModel
 
@@ -18,10 +19,16 @@ from bench.servers.base import OwnModel
 @given(workers=st.integers(1, 64), cores=st.integers(1, 256))
 def test_session_threads_make_twice_the_cores_in_all(workers: int, cores: int) -> None:
     """Enough that one busy worker uses more than one core, and never none."""
-    threads = flask.default_session_threads(workers, cores)
+    threads = flask.default_session_threads(workers, cores, generates=False)
     assert threads >= 1
     assert threads * workers <= max(2 * cores, workers)
     assert (threads + 1) * workers > 2 * cores
+
+
+@given(workers=st.integers(1, 64), cores=st.integers(1, 256))
+def test_sessions_of_a_model_that_generates_share_the_cores(workers: int, cores: int) -> None:
+    """One thread each at the least."""
+    assert flask.default_session_threads(workers, cores, generates=True) == max(1, cores // workers)
 
 
 def test_gunicorn_is_told_everything_that_the_record_shows() -> None:
@@ -72,6 +79,7 @@ def test_a_model_that_generates_has_one_worker_and_one_request_at_a_time(tiny: B
     plan = flask.plan(words.parse("flask"), replace(tiny, context=2048), print)
     assert isinstance(plan, flask.Gunicorn)
     assert (plan.workers, plan.facts.options["batching"], plan.facts.options["context"]) == (1, "off", 1024)
+    assert plan.threads == flask.default_session_threads(1, default_threads(), generates=True)
     assert plan._configuration().items() > {
         "BENCH_BATCHING": "off", "BENCH_SLOTS": str(tiny.max_batch), "BENCH_CONTEXT": "1024", "BENCH_PREFILL_CHUNK": "16",
     }.items()  # fmt: skip
