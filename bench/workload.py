@@ -130,7 +130,7 @@ class Check(Strict, frozen=True):
     """One reply in `every` is compared with the reference answers: |difference| <= tolerance x the largest |reference|."""
 
     every: Count = 10
-    tolerance: Annotated[float, msgspec.Meta(ge=0)] = 1e-2
+    tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1e-2
     reference: bool = True
 
 

@@ -144,18 +144,20 @@ def _promises(m: Measured, latency_ns: np.ndarray, streams: Streams | None) -> I
     silent = ("timeout",) if streams is None else ("timeout", "stalled")
     yield from _promised(m, "latency", slo.latency_ns, latency_ns, silent)
     if streams is not None:
-        yield from _promised(m, "TTFT", slo.ttft_ns, streams.ttft_ns(), ("timeout",))
+        never = int(np.count_nonzero(streams.tokens == 0))
+        yield from _promised(m, "TTFT", slo.ttft_ns, streams.ttft_ns(), ("timeout",), never)
         yield from _promised(m, "TPOT", slo.tpot_ns, streams.tpot_ns(), ())
         yield from _promised(m, "longest gap", slo.itl_ns, streams.longest_ns(), ("stalled",))
     yield _promised_errors(m)
 
 
 def _promised(
-    m: Measured, what: str, limit_ns: int | None, times_ns: np.ndarray, silent: tuple[str, ...]
+    m: Measured, what: str, limit_ns: int | None, times_ns: np.ndarray, silent: tuple[str, ...], never: int = 0
 ) -> Iterator[SloResult]:
     """Missed where too many requests are over the bound; met only where LoadGen's count says that so few over it suffice.
 
-    A request that fell silent for longer than the bound, in one of the ways of `silent`, is over it, though it has no time.
+    A request that fell silent for longer than the bound, in one of the ways of `silent`, is over it, though it has no time; so
+    are the `never` that ended without what is timed.
     """
     if limit_ns is None:
         return
@@ -166,6 +168,7 @@ def _promised(
         yield SloResult(name, limit, None, "ms", None, least)
         return
     lost = sum(m.errors.get(kind, 0) for kind in silent) if m.run.workload.timeout_ns >= limit_ns else 0
+    lost += never
     count, over = len(times_ns) + lost, int(np.count_nonzero(times_ns > limit_ns)) + lost
     at = rank(len(times_ns), quantile) - 1
     actual = float(np.partition(times_ns, at)[at]) / 1e6

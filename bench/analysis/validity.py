@@ -100,10 +100,17 @@ class _Lateness:
 
 
 def _sends(m: Measured, sends: _Lateness) -> Iterator[Reason]:
-    """What an open loop owes to its schedule."""
+    """What an open loop owes to its schedule, and a closed one to its users."""
+    unsent = int(m.run.load.get("unsent", 0))
     if isinstance(m.run.workload.load, Closed):
+        if unsent and m.run.status == "complete":
+            yield Reason(
+                "given_up",
+                f"{unsent:,} requests had not ended when the run gave them up: they are in no number, and those that are look "
+                "better than the server was; a longer timeout (--timeout) would wait for them",
+            )
         return
-    asked = m.requests + int(m.run.load.get("unsent", 0))
+    asked = m.requests + unsent
     if m.started < SENT * asked:
         yield Reason(
             "rate_not_reached",
@@ -210,7 +217,11 @@ def _unchecked(m: Measured) -> Iterator[Reason]:
         if not m.run.workload.check.reference:
             why = "the workload says reference = false"
         elif m.run.target.get("model") or m.run.target.get("reference_model"):
-            why = f"one in {m.run.workload.check.every} is, and none of those had come"
+            every, generates = m.run.workload.check.every, m.run.workload.payload.generate is not None
+            if generates and m.successes >= every:
+                why = "this server answers with text, which tells no token ids"
+            else:
+                why = f"one in {every} is, and none of those had come"
         else:
             why = "there was no reference"
         yield Reason(

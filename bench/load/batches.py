@@ -1,6 +1,7 @@
 """The batch sizes that the server executed within the window, where it says so."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from bench.load.phases import NEVER, Phases
@@ -10,9 +11,9 @@ class Batches:
     """Asks the target when the window begins and when it ends, on threads of its own: a server may take long to answer."""
 
     def __init__(self, target: Any) -> None:
-        self._ask = getattr(target, "batches", dict)
+        self._ask: Callable[[], dict[int, int] | None] = getattr(target, "batches", dict)
         self._asked: list[threading.Thread] = []
-        self._answers: list[dict[int, int]] = [{}, {}]
+        self._answers: list[dict[int, int] | None] = [None, None]
 
     def look(self, now: int, phases: Phases | None) -> None:
         """Ask where it is time to."""
@@ -32,6 +33,8 @@ class Batches:
         for thread in self._asked:
             thread.join()
         before, after = self._answers
+        if before is None or after is None:  # one look alone would tell of the server's whole life
+            return {}
         executed = {size: count - before.get(size, 0) for size, count in sorted(after.items())}
         return {str(size): count for size, count in executed.items() if count > 0}
 

@@ -15,7 +15,7 @@ from bench.load.cpu import CpuShare
 from bench.load.pacer import Timer
 from bench.load.phases import NEVER, Phases
 from bench.load.recorder import Recorder
-from bench.record import CLOSED, CONNECT, PROTOCOL, TIMEOUT
+from bench.record import CLOSED, CONNECT, PROTOCOL, STALLED, TIMEOUT
 from bench.targets.base import Verdict, WireRequest, WireTarget, request_id
 from bench.units import format_exact_duration
 from bench.wire.http1 import ProtocolError, Reply
@@ -145,7 +145,13 @@ class Engine:
         return not under_way or now >= (self._stop_ns or self.phases.limit_ns(self._workload.timeout_ns, self._streams))
 
     def _finish(self) -> None:
-        # a request that is given up has no end that could be recorded
+        now = time.perf_counter_ns()
+        if self._streams and not self._stop_ns and self.failure is None:
+            # nothing else has an end: plain replies, and silences, are given up after the timeout
+            for seat in [seat for seat in self._connections.seats.values() if seat.start != NONE]:
+                endless = Verdict(STALLED, f"the stream had no end {(now - seat.start) / 1e9:.3g} s after its request was sent")
+                self._ended(seat, now, *streams.broken(seat, endless, self._target, self._workload.timeout_ns))
+        # a request that is given up after an interruption has no end that could be recorded
         self.unsent += len(self._due) + self._connections.carrying()
         self._recorder.hand_over()
         self._connections.close()

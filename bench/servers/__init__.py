@@ -14,7 +14,6 @@ from bench.servers.base import HubModel, OwnModel, Served, Server, ServerFacts
 from bench.words import Word
 
 __all__ = [
-    "DEFAULT_CONTEXT",
     "SERVERS",
     "HubModel",
     "OwnModel",

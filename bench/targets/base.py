@@ -105,8 +105,8 @@ class StreamTarget(Protocol):
 class BatchTarget(Protocol):
     """What a target has besides whose server tells of the batches that it executed."""
 
-    def batches(self) -> dict[int, int]:
-        """Batch size -> how often it was executed since the model was loaded; empty where the server does not say."""
+    def batches(self) -> dict[int, int] | None:
+        """Batch size -> how often it was executed since the model was loaded; None where the server does not say."""
         ...
 
 

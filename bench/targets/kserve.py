@@ -134,8 +134,8 @@ class KServeHttp:
                 at += size
         return tensors
 
-    def batches(self) -> dict[int, int]:
-        """Executed batch size -> how often, since the model was loaded; empty where the server does not say."""
+    def batches(self) -> dict[int, int] | None:
+        """Executed batch size -> how often, since the model was loaded; None where the server does not say."""
         model = self._workload.model
         return triton_stats.over_http(self._word, model_path(model.name, model.version))
 

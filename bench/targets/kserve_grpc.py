@@ -90,8 +90,8 @@ class KServeGrpc:
             for output, data in zip(reply.outputs, reply.raw_output_contents, strict=True)
         }
 
-    def batches(self) -> dict[int, int]:
-        """Executed batch size -> how often, since the model was loaded; empty where the server does not say."""
+    def batches(self) -> dict[int, int] | None:
+        """Executed batch size -> how often, since the model was loaded; None where the server does not say."""
         return triton_stats.over_grpc(connect(self._word), self._workload.model)
 
     def close(self) -> None:

@@ -8,16 +8,16 @@ from bench.words import Word
 from bench.workload import Model
 
 
-def over_http(word: Word, model_path: str) -> dict[int, int]:
-    """Batch size -> executions since the model was loaded; empty where the server keeps no statistics."""
+def over_http(word: Word, model_path: str) -> dict[int, int] | None:
+    """Batch size -> executions since the model was loaded; None where the server does not say."""
     try:
         status, found = ask(word, word.address(8000), f"{model_path}/stats")
-        return _executions(found["model_stats"]) if status == 200 else {}
+        return _executions(found["model_stats"]) if status == 200 else None
     except (RunError, LookupError, TypeError, ValueError):
-        return {}
+        return None
 
 
-def over_grpc(connection: Any, model: Model) -> dict[int, int]:
+def over_grpc(connection: Any, model: Model) -> dict[int, int] | None:
     """The same, asked by a client of tritonclient.grpc, which is closed after."""
     from tritonclient.utils import InferenceServerException
 
@@ -25,7 +25,7 @@ def over_grpc(connection: Any, model: Model) -> dict[int, int]:
         stats = connection.get_inference_statistics(model.name, model.version, as_json=True, client_timeout=10.0)
         return _executions(stats["model_stats"])
     except (InferenceServerException, LookupError, TypeError, ValueError):
-        return {}
+        return None
     finally:
         connection.close()
 

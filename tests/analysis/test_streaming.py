@@ -230,6 +230,13 @@ def test_requests_that_fell_silent_are_over_the_bounds_of_what_they_kept_back(ki
     assert [s.name for s in summarize(run).slo if s.met is False] == missed
 
 
+def test_replies_that_brought_no_token_have_not_kept_a_promise_of_the_first() -> None:
+    """As the goodput counts them: 20 of 100 never had a first token."""
+    streams = [Stream(0, [20, 30])] * 80 + [Stream(0, [20], tokens=[0])] * 20
+    run = make_stream_run(streams, workload=promising(ttft=40))
+    assert summarize(run).slo[0].met is False
+
+
 def test_too_few_requests_leave_a_promise_open() -> None:
     """458 show no P99 of anything."""
     run = make_stream_run([Stream(0, [500, 600])] * 458, workload=promising(0.99, ttft=1))

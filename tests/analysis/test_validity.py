@@ -7,7 +7,7 @@ import pytest
 
 from bench.analysis.validity import TOLD, validity
 from bench.arrivals import Constant, Rate
-from bench.record import Run
+from bench.record import NOT_COMPARED, Run
 from bench.slo import Share, Slo
 from bench.targets import streams
 from bench.testing import Stream, make_run, make_stream_run, make_stream_workload, make_workload
@@ -129,8 +129,14 @@ def test_a_busy_engine_spoils_an_open_loop_and_bounds_a_closed_one() -> None:
 
 
 def test_a_closed_loop_owes_nothing_to_a_schedule() -> None:
-    """Lag and unsent requests mean nothing where the reply decides when the next request is sent."""
-    assert validity(make_run([20.0] * 200, lag_ms=10.0, load={"unsent": 50})) == ((), ())
+    """Lag means nothing where the reply decides when the next request is sent."""
+    assert validity(make_run([20.0] * 200, lag_ms=10.0)) == ((), ())
+
+
+def test_requests_that_a_closed_loop_gave_up_are_not_passed_over() -> None:
+    """They have no record, and what is left looks better than the server was; an interrupted run says what it is anyway."""
+    assert reasons(make_run([20.0] * 200, load={"unsent": 1})) == ["given_up"]
+    assert reasons(make_run([20.0] * 200, load={"unsent": 1}, status="partial")) == ["interrupted"]
 
 
 def test_timeouts_are_warned_of_although_they_are_few() -> None:
@@ -252,3 +258,11 @@ def test_a_stream_is_sent_late_by_the_measure_of_its_first_token() -> None:
     assert reasons(make_stream_run(made, window_ms=(0, 2000), workload=workload)) == ["generator_saturated"]
     punctual = [s._replace(lag_ms=5.0) for s in made]
     assert reasons(make_stream_run(punctual, window_ms=(0, 2000), workload=workload)) == []
+
+
+def test_a_server_that_answers_with_text_is_said_to_be_unchecked_because_of_it() -> None:
+    """Its replies came, and there is a reference: words cannot be held to token ids."""
+    run = stream_run(target={"reference_model": {"name": "m"}})
+    run.records["check"] = NOT_COMPARED
+    (message,) = [w.message for w in validity(run)[1] if w.code == "unchecked"]
+    assert "answers with text" in message

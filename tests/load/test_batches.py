@@ -12,11 +12,11 @@ from bench.load.phases import NEVER, Phases
 class Server:
     """Says one answer after another."""
 
-    def __init__(self, *answers: dict[int, int]) -> None:
-        self._answers: Iterator[dict[int, int]] = iter(answers)
+    def __init__(self, *answers: dict[int, int] | None) -> None:
+        self._answers: Iterator[dict[int, int] | None] = iter(answers)
         self.askers: list[str] = []
 
-    def batches(self) -> dict[int, int]:
+    def batches(self) -> dict[int, int] | None:
         self.askers.append(threading.current_thread().name)
         return next(self._answers)
 
@@ -56,3 +56,12 @@ def test_nothing_is_told_where_the_window_never_began_or_the_server_does_not_say
     restarted = Batches(Server({1: 50}, {1: 3}))
     restarted.look(150, PHASES)
     assert restarted.executed() == {}
+
+
+@pytest.mark.parametrize("answers", [(None, {1: 5000}), ({1: 5000}, None)])
+def test_one_look_that_failed_leaves_nothing_to_tell(answers: tuple[dict[int, int] | None, ...]) -> None:
+    """The other alone would tell of the server's whole life."""
+    batches = Batches(Server(*answers))
+    batches.look(150, PHASES)
+    batches.look(250, PHASES)
+    assert batches.executed() == {}

@@ -1,5 +1,6 @@
 """The engine and streamed replies, on its own thread against a scripted server."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -329,6 +330,23 @@ def test_a_stream_under_way_at_the_end_is_waited_for(run: Any) -> None:
     )
     ended = run(script, made)
     assert ended.errors() == [""]
+    assert ended.engine.unsent == 0
+
+
+def test_a_stream_without_an_end_is_recorded_when_it_is_given_up(run: Any) -> None:
+    """It is never silent, so that no timeout ends it; it must not go missing."""
+
+    def script(x: Any) -> None:
+        head(x)
+        with contextlib.suppress(OSError):
+            while True:
+                time.sleep(0.05)
+                piece(x, b"1\n")
+
+    made = workload(requests=None, duration_ns=Nanoseconds(300 * MS), timeout_ns=Nanoseconds(200 * MS))
+    ended = run(script, made)
+    assert ended.errors() == ["stalled"]
+    assert len(ended.pieces[0][0]) > 2
     assert ended.engine.unsent == 0
 
 

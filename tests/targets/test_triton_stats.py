@@ -51,8 +51,8 @@ def test_each_batch_size_has_its_number_of_executions(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("document", NOTHING)
 def test_a_server_without_statistics_says_nothing(document: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is not spoilt by it."""
-    assert over_http(monkeypatch, 200, document) == {}
-    assert over_http(monkeypatch, 404, STATS) == {}
+    assert over_http(monkeypatch, 200, document) is None
+    assert over_http(monkeypatch, 404, STATS) is None
 
 
 class Connection:
@@ -75,7 +75,7 @@ class Connection:
 def test_over_grpc_it_is_the_same_and_the_connection_is_closed(document: Any) -> None:
     """Whatever came."""
     connection = Connection(document)
-    assert triton_stats.over_grpc(connection, Model("m")) == ({8: 7, 2: 0} if document is OF_PROTOBUF else {})
+    assert triton_stats.over_grpc(connection, Model("m")) == ({8: 7, 2: 0} if document is OF_PROTOBUF else None)
     assert connection.closed
 
 
@@ -84,5 +84,5 @@ def test_a_server_that_refuses_says_nothing() -> None:
     from tritonclient.utils import InferenceServerException
 
     connection = Connection(InferenceServerException("unimplemented"))
-    assert triton_stats.over_grpc(connection, Model("m")) == {}
+    assert triton_stats.over_grpc(connection, Model("m")) is None
     assert connection.closed
