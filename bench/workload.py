@@ -134,13 +134,27 @@ class Check(Strict, frozen=True):
     reference: bool = True
 
 
-class Workload(Strict, frozen=True):
-    """A workload file; see workloads/resnet50.toml for one with every key explained."""
+class Part(Strict, frozen=True):
+    """One model of several that a workload asks in turn: of `weight` out of the sum of all weights of its requests."""
 
     name: str
     model: Model
     payload: Payload
+    weight: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    slo: Slo = Slo()
+    check: Check = Check()
+
+
+class Workload(Strict, frozen=True):
+    """A workload file; see workloads/resnet50.toml for one with every key explained.
+
+    It asks one model, or it is a mix of `parts`; then `model`, `payload` and `check` are each part's, and `slo` is of all.
+    """
+
+    name: str
     load: Load
+    model: Model = Model("")
+    payload: Payload = Payload()
     description: str = ""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 1
     warmup_ns: Nanoseconds = msgspec.field(name="warmup", default=Nanoseconds(2 * 10**9))
@@ -149,6 +163,15 @@ class Workload(Strict, frozen=True):
     timeout_ns: Nanoseconds = msgspec.field(name="timeout", default=Nanoseconds(10 * 10**9))
     slo: Slo = Slo()
     check: Check = Check()
+    mix: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple["Workload", ...]:
+        """The workload of each model under the same load; of one that is no mix, itself."""
+        return tuple(
+            msgspec.structs.replace(self, name=p.name, model=p.model, payload=p.payload, slo=p.slo, check=p.check, mix=())
+            for p in self.mix
+        ) or (self,)
 
     def input_specs(self) -> list[TensorSpec]:
         """The inputs of each request; a dimension whose length is drawn, or told by a file, is -1."""
@@ -246,6 +269,9 @@ def _holds(datatype: str, value: bool | int | float) -> bool:
 def _check_payload(workload: Workload, source: str) -> None:
     """UsageError where the payload cannot be made, or is not what it says."""
     payload = workload.payload
+    for key, missing in (("model", not workload.model.name), ("payload", payload == Payload())):
+        if missing:
+            raise UsageError(f"{source}: {key}: missing, and needed")
     if bool(payload.inputs) == (payload.generate is not None):
         raise UsageError(
             f"{source}: payload: expected either inputs, such as [payload.inputs.input], or [payload.generate] "

@@ -186,7 +186,7 @@ def test_a_workload_is_written_so_that_it_reads_back_exactly(workload: Workload)
         (
             "seeds",
             1,
-            "seeds: unknown key; known here: check, description, duration, load, model, name, payload, requests, seed,",
+            "seeds: unknown key; known here: check, description, duration, load, mix, model, name, payload, requests, seed,",
         ),
         ("model.nmae", "x", "model.nmae: unknown key; known here: name, precision, preset, version, weights"),
         ("load.user", 4, "load.user: unknown key; known here: arrivals, users"),

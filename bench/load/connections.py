@@ -7,7 +7,7 @@ import socket
 import time
 from collections import deque
 
-from bench.wire.http1 import ReplyReader
+from bench.wire.http1 import Http1Line
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 NONE = -1
@@ -24,7 +24,7 @@ class Seat:
         self.socket: socket.socket | None = None
         self.fd = NONE
         self.connected = False
-        self.reader = ReplyReader()
+        self.reader = Http1Line()
         self.number = self.payload = self.deadline = 0
         self.intended = self.start = NONE
         self.id = b""
@@ -98,7 +98,7 @@ class Connections:
             del self.seats[seat.fd]
             seat.socket.close()
         seat.socket, seat.connected = None, False
-        seat.rest, seat.marks, seat.reader = [], [], ReplyReader()
+        seat.rest, seat.marks, seat.reader = [], [], Http1Line()
         return had
 
     def rested(self, now: int) -> Seat | None:

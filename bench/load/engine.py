@@ -16,9 +16,9 @@ from bench.load.pacer import Timer
 from bench.load.phases import NEVER, Phases
 from bench.load.recorder import Recorder
 from bench.record import CLOSED, CONNECT, PROTOCOL, STALLED, TIMEOUT
-from bench.targets.base import Verdict, WireRequest, WireTarget, request_id
+from bench.targets.base import Verdict, WireTarget, request_id
 from bench.units import format_exact_duration
-from bench.wire.http1 import ProtocolError, Reply
+from bench.wire.line import ProtocolError, Reply, WireRequest
 from bench.workload import Workload
 
 SWEEP_NS = 50_000_000  # how often deadlines are looked at and rows handed over
@@ -200,7 +200,7 @@ class Engine:
     def _send(self, seat: Seat, intended: int) -> None:
         number = next(self._numbers)
         payload = number % len(self._requests)
-        head, id_at, body = self._requests[payload]
+        head, id_at, body, _ = self._requests[payload]
         head[id_at : id_at + 16] = seat.id = request_id(number)
         seat.number, seat.payload, seat.intended = number, payload, intended
         assert seat.socket is not None

@@ -15,7 +15,7 @@ from bench.targets.base import FINE, Verdict, request_id
 from bench.targets.trial import read_reply
 from bench.tensors import Tensors
 from bench.units import format_exact_duration
-from bench.wire.http1 import ProtocolError, Reply
+from bench.wire.line import ProtocolError, Reply
 from bench.words import Word
 from bench.workload import Workload
 
@@ -50,7 +50,7 @@ def _asking(target: Any, requests: Sequence[Request], patience_ns: int) -> Calla
         prepared = target.requests(requests)
 
         def answer(number: int) -> tuple[Verdict, Any]:
-            head, id_at, body = prepared[number]
+            head, id_at, body, _ = prepared[number]
             head[id_at : id_at + 16] = request_id(number)
             reply = _exchange(target.address, head + body, patience_ns)
             if reply.ended and not hasattr(target, "streamed"):

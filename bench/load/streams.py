@@ -4,7 +4,7 @@ from bench.load.connections import Seat
 from bench.record import BROKEN, CLOSED, OK, STALLED, TIMEOUT
 from bench.targets.base import Verdict, WireTarget
 from bench.units import format_exact_duration
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply
 
 
 def mark(seat: Seat, there: int, now: int, timeout_ns: int) -> None:

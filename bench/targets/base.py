@@ -8,7 +8,7 @@ from bench.errors import RunError
 from bench.payloads import Prompt, Request
 from bench.record import OK
 from bench.tensors import Tensors, TensorSpec
-from bench.wire.http1 import Reply
+from bench.wire.line import Line, Reply, WireRequest
 from bench.workload import Workload
 
 
@@ -31,14 +31,6 @@ class Verdict(NamedTuple):
 
 
 FINE = Verdict(OK, "")
-
-
-class WireRequest(NamedTuple):
-    """One serialized request; a send overwrites 16 hex digits of `head` at `id_at` with the request's id."""
-
-    head: bytearray
-    id_at: int
-    body: bytes
 
 
 class CallReply(NamedTuple):
@@ -73,9 +65,17 @@ class Target(Protocol):
 
 
 class WireTarget(Target, Protocol):
-    """A target whose requests are bytes on a socket."""
+    """A target whose requests are bytes on a socket.
+
+    One that talks over TLS has an `ssl.SSLContext` besides, as `tls`; one whose server closes the connection after every reply,
+    whatever that says, has `keeps_connections = False`.
+    """
 
     address: tuple[str, int]
+
+    def line(self) -> Line:
+        """The protocol's side of a new connection."""
+        ...
 
     def requests(self, payloads: Sequence[Request]) -> list[WireRequest]: ...
 

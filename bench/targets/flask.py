@@ -12,12 +12,12 @@ from bench.answers import decode_texts, encode_texts
 from bench.errors import RunError, UsageError
 from bench.record import PROTOCOL, SHAPE, STATUS
 from bench.record import VERSION as WRONG_VERSION
-from bench.targets.base import FINE, Facts, ShapeMemo, Verdict, WireRequest, check_inputs
+from bench.targets.base import FINE, Facts, ShapeMemo, Verdict, check_inputs
 from bench.targets.control import ask
 from bench.targets.kserve import error_text
 from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
 from bench.wire import http1
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply, WireRequest
 from bench.words import Word
 from bench.workload import Workload
 
@@ -27,6 +27,8 @@ _PREDICTIONS = b'"predictions"'
 
 class Flask:
     """A model behind `POST /predict`."""
+
+    line = http1.Http1Line
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload

@@ -9,13 +9,13 @@ from bench.errors import RunError, UsageError
 from bench.payloads import Prompt
 from bench.record import BROKEN, PROTOCOL, STATUS
 from bench.targets import streams
-from bench.targets.base import Facts, Streamed, Verdict, WireRequest
+from bench.targets.base import Facts, Streamed, Verdict
 from bench.targets.control import ask
 from bench.targets.kserve import error_text
 from bench.targets.kserve_generate import check_context
 from bench.tensors import Tensors
 from bench.wire import http1
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply, WireRequest
 from bench.words import Word
 from bench.workload import Workload
 
@@ -24,6 +24,8 @@ _ID_HEADER = "X-Request-Id"
 
 class FlaskGenerate:
     """A model behind `POST /generate`."""
+
+    line = http1.Http1Line
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload

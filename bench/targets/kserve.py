@@ -12,12 +12,12 @@ from bench.errors import RunError, UsageError
 from bench.record import PROTOCOL, SHAPE, STATUS
 from bench.record import VERSION as WRONG_VERSION
 from bench.targets import kserve_model, triton_stats
-from bench.targets.base import FINE, Facts, ShapeMemo, Verdict, WireRequest, check_inputs
+from bench.targets.base import FINE, Facts, ShapeMemo, Verdict, check_inputs
 from bench.targets.control import ask
 from bench.targets.kserve_model import Config, Served
 from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
 from bench.wire import http1
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply, WireRequest
 from bench.words import Word
 from bench.workload import Workload
 
@@ -28,6 +28,8 @@ _BINARY = frozenset({"binary_tensor_data", "binary_data"})  # as Triton names th
 
 class KServeHttp:
     """A model behind `POST /v2/models/NAME/versions/V/infer`."""
+
+    line = http1.Http1Line
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload

@@ -11,12 +11,12 @@ from bench.payloads import Prompt
 from bench.record import STATUS
 from bench.record import VERSION as WRONG_VERSION
 from bench.targets import kserve, streams
-from bench.targets.base import Facts, Streamed, Verdict, WireRequest
+from bench.targets.base import Facts, Streamed, Verdict
 from bench.targets.kserve import error_text
 from bench.targets.kserve_model import Config, Served
 from bench.tensors import Tensors, TensorSpec
 from bench.wire import http1
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply, WireRequest
 from bench.words import Word
 from bench.workload import Workload
 
@@ -29,6 +29,8 @@ _BEGIN = b'{"id":"'
 
 class KServeGenerate:
     """A decoupled model behind `POST /v2/models/NAME/versions/V/generate_stream`."""
+
+    line = http1.Http1Line
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload

@@ -11,11 +11,11 @@ from bench.errors import RunError, UsageError
 from bench.payloads import Prompt
 from bench.record import BROKEN, OK, PROTOCOL, STATUS, TOKENS
 from bench.targets import streams, trial
-from bench.targets.base import FINE, Facts, Streamed, Verdict, WireRequest
+from bench.targets.base import FINE, Facts, Streamed, Verdict
 from bench.targets.control import ask
 from bench.tensors import Tensors
 from bench.wire import http1
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply, WireRequest
 from bench.words import Word
 from bench.workload import Workload
 
@@ -33,6 +33,8 @@ class _Chunk(NamedTuple):
 
 class OpenAI:
     """A model behind `POST /v1/completions` or `/v1/chat/completions`."""
+
+    line = http1.Http1Line
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload

@@ -11,7 +11,7 @@ from bench.record import BROKEN, PROTOCOL, STATUS, TOKENS
 from bench.targets.base import FINE, Streamed, Verdict
 from bench.targets.kserve import error_text
 from bench.tensors import Tensors
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply
 from bench.wire.lines import LineReader
 from bench.wire.sse import EventReader
 

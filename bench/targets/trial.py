@@ -6,9 +6,9 @@ import time
 from typing import NamedTuple
 
 from bench.errors import RunError
-from bench.targets.base import WireRequest
 from bench.units import format_exact_duration
-from bench.wire.http1 import ProtocolError, Reply, ReplyReader
+from bench.wire.http1 import Http1Line
+from bench.wire.line import ProtocolError, Reply, WireRequest
 from bench.words import Word
 
 _PATIENCE_NS = 60 * 10**9  # at the least: a server's first answer may be slow
@@ -39,7 +39,7 @@ def send(word: Word, address: tuple[str, int], request: WireRequest, timeout_ns:
 
 def read_reply(connection: socket.socket) -> Reply:
     """The next reply, with its marks; where it broke off, how. ProtocolError where none begins."""
-    reader, marks = ReplyReader(), list[tuple[int, int]]()
+    reader, marks = Http1Line(), list[tuple[int, int]]()
     while True:
         piece = connection.recv(65536)
         try:

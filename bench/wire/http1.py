@@ -1,34 +1,14 @@
 """HTTP/1.1 replies out of bytes in any pieces (RFC 9112), and the fixed head of a request."""
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+
+from bench.wire.line import Buffer, Head, ProtocolError, Reply, WireRequest
 
 HEAD_LIMIT = 65536
 _END = b"\r\n\r\n"
 _UNTIL_CLOSE, _CHUNKED = -1, -2
 _SIZE, _CHUNK_END, _TRAILERS = 0, -1, -2  # what comes next of a chunked body, where it is no chunk
-
-
-class ProtocolError(Exception):
-    """The bytes are no HTTP/1.1 reply, or the connection ended within one; the message says which."""
-
-
-class Head(NamedTuple):
-    """A reply's head, parsed; `length` is the body's, negative where the body ends by chunks or by closing."""
-
-    status: int
-    length: int
-    keep_alive: bool
-    headers: dict[bytes, bytes]  # names in lower case
-
-
-class Reply(NamedTuple):
-    """One whole reply."""
-
-    head: Head
-    body: bytes
-    marks: tuple[tuple[int, int], ...] = ()  # of a stream: (time in ns, bytes of the body that were there then), in order
-    ended: str = ""  # of a stream that broke off: how
 
 
 def request_head(path: str, host: str, headers: dict[str, str], length: int, method: str = "POST") -> bytes:
@@ -75,8 +55,8 @@ def _body_length(status: int, headers: dict[bytes, bytes]) -> int:
     return int(text)
 
 
-class ReplyReader:
-    """Reads one reply after another from a connection that carries one request at a time."""
+class Http1Line:
+    """A `Line`: one request and one reply after another."""
 
     __slots__ = ("_body", "_data", "_head", "_left")
 
@@ -85,6 +65,15 @@ class ReplyReader:
         self._data = bytearray()  # what has not yet been taken apart: of the head, or of a body in chunks
         self._body = bytearray()
         self._left = _SIZE  # of a chunked body: bytes of its chunk still to come, or which part is
+
+    def opening(self) -> bytes:
+        return b""
+
+    def ask(self, request: WireRequest) -> Sequence[Buffer]:
+        return (request.head, request.body)
+
+    def owed(self) -> Sequence[Buffer]:
+        return ()
 
     @property
     def idle(self) -> bool:

@@ -22,7 +22,7 @@ from bench.targets import streams
 from bench.targets.base import FINE, Facts, Streamed, Verdict, WireRequest
 from bench.tensors import Tensors
 from bench.wire import http1
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply
 from bench.workload import Check, Workload
 
 
@@ -141,6 +141,8 @@ def _read(stream: Any, turn: int) -> Request | None:
 
 class Plain:
     """A target whose requests are a payload's bytes under an id, and whose replies are good when they carry it."""
+
+    line = http1.Http1Line
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address

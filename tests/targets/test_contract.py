@@ -18,7 +18,8 @@ from bench.record import ERRORS
 from bench.targets import open_target
 from bench.targets.base import FINE, Verdict, WireRequest, request_id
 from bench.tensors import Tensors, TensorSpec
-from bench.wire.http1 import Reply, ReplyReader
+from bench.wire.http1 import Http1Line
+from bench.wire.line import Reply
 from bench.workload import DataType, Input, Payload, Workload
 
 SCHEMES = ["triton-http", "triton-grpc", "flask", "onnx", "echo"]
@@ -48,7 +49,7 @@ def open_at(made: Any, serve: Any) -> Iterator[Open]:
 def exchange(target: Any, request: WireRequest, number: int) -> Reply:
     """Send one request as the engine does, and read its reply."""
     request.head[request.id_at : request.id_at + 16] = request_id(number)
-    reader = ReplyReader()
+    reader = Http1Line()
     with socket.create_connection(target.address, timeout=30) as connection:
         connection.sendall(request.head + request.body)
         while True:

@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.targets.base import FINE, request_id
 from bench.targets.flask import Flask
 from bench.tensors import Tensors, TensorSpec
-from bench.wire.http1 import Head, Reply
+from bench.wire.line import Head, Reply
 
 TEXTS = np.array([["ä".encode(), b"b"]], np.object_)
 NUMBERS = np.array([[1.5, -2.0, 3.0]], np.float32)

@@ -75,7 +75,7 @@ def ask_all(target: Any, prompts: list[Prompt], numbers: range) -> list[tuple[Ve
     answers, requests = [], target.requests(prompts)
     with socket.create_connection(target.address, timeout=30) as connection:
         for n in numbers:
-            head, id_at, body = requests[n % len(prompts)]
+            head, id_at, body, _ = requests[n % len(prompts)]
             head[id_at : id_at + 16] = request_id(n)
             connection.sendall(head + body)
             reply = read_reply(connection)

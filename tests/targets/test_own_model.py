@@ -21,7 +21,7 @@ from bench.targets.base import FINE, Verdict, WireRequest, request_id
 from bench.targets.kserve import model_path
 from bench.targets.trial import read_reply
 from bench.tensors import Tensors, TensorSpec
-from bench.wire.http1 import Reply
+from bench.wire.line import Reply
 from bench.workload import Workload
 
 StandIn = Callable[[str, Any], Any]

@@ -18,7 +18,8 @@ from bench.record import ERRORS
 from bench.targets import open_target, streams
 from bench.targets.base import Streamed
 from bench.testing import make_workload
-from bench.wire.http1 import Reply, parse_head
+from bench.wire.http1 import parse_head
+from bench.wire.line import Reply
 from bench.workload import Generate, Payload, Workload
 
 HEAD = parse_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.wire.http1 import ProtocolError, Reply, ReplyReader, parse_head, request_head
+from bench.wire.http1 import Http1Line, parse_head, request_head
+from bench.wire.line import ProtocolError, Reply
 
 BODIES = st.binary(max_size=200)
 
@@ -16,7 +17,7 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
-def read(reader: ReplyReader, pieces: list[bytes]) -> Reply | None:
+def read(reader: Http1Line, pieces: list[bytes]) -> Reply | None:
     replies = [reader.feed(piece) for piece in pieces]
     assert all(r is None for r in replies[:-1])
     return replies[-1] if replies else None
@@ -24,7 +25,7 @@ def read(reader: ReplyReader, pieces: list[bytes]) -> Reply | None:
 
 def outcome(pieces: list[bytes]) -> list[object]:
     """What a reader makes of the pieces and a close: its replies, or the error it stopped at."""
-    reader, seen = ReplyReader(), []
+    reader, seen = Http1Line(), []
     try:
         seen += [reply for piece in pieces if (reply := reader.feed(piece))]
         seen += [reply for reply in [reader.end()] if reply]
@@ -37,7 +38,7 @@ def outcome(pieces: list[bytes]) -> list[object]:
 def test_a_reply_of_stated_length_is_the_same_in_any_pieces(body, cuts, name):
     """Segment boundaries carry no meaning."""
     data = b"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: 7\r\n%s: %d\r\n\r\n" % (name, len(body)) + body
-    reply = read(ReplyReader(), pieces_of(data, cuts))
+    reply = read(Http1Line(), pieces_of(data, cuts))
     assert reply is not None
     assert (reply.head.status, reply.body, reply.head.keep_alive) == (200, body, True)
     assert reply.head.headers[b"inference-header-content-length"] == b"7"
@@ -49,7 +50,7 @@ def test_a_chunked_reply_is_the_join_of_its_chunks_in_any_pieces(chunks, cuts, t
     coded = (
         b"".join(b"%x;ext=1\r\n%s\r\n" % (len(c), c) for c in chunks) + b"0\r\n" + (b"X: y\r\n" if trailers else b"") + b"\r\n"
     )
-    reply = read(ReplyReader(), pieces_of(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + coded, cuts))
+    reply = read(Http1Line(), pieces_of(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + coded, cuts))
     assert reply is not None
     assert reply.body == b"".join(chunks)
 
@@ -74,7 +75,7 @@ def test_what_is_there_of_a_body_is_known_before_it_is_whole(chunks, cut, form):
             + [there[-1] + len(chunk)] * (2 if opening else 0)
         )
     cut = min(cut, len(head + coded) - 1)
-    reader = ReplyReader()
+    reader = Http1Line()
     assert reader.feed((head + coded)[:cut]) is None
     assert reader.body_bytes == there[cut]
     so_far = reader.so_far
@@ -84,7 +85,7 @@ def test_what_is_there_of_a_body_is_known_before_it_is_whole(chunks, cut, form):
 @given(BODIES)
 def test_a_reply_without_length_ends_with_the_connection(body):
     """HTTP/1.0 servers end a body by closing."""
-    reader = ReplyReader()
+    reader = Http1Line()
     assert reader.feed(b"HTTP/1.0 200 OK\r\n\r\n" + body) is None
     reply = reader.end()
     assert reply is not None
@@ -114,13 +115,13 @@ def test_any_bytes_in_any_pieces_end_like_the_same_bytes_at_once(tail, cuts):
 def test_what_is_no_reply_is_named(data, named):
     """The error says what was wrong."""
     with pytest.raises(ProtocolError, match=named):
-        ReplyReader().feed(data)
+        Http1Line().feed(data)
 
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"])
 def test_a_connection_closed_within_a_reply_is_an_error(data):
     """A reply cut short is not a short reply."""
-    reader = ReplyReader()
+    reader = Http1Line()
     assert reader.feed(data) is None
     with pytest.raises(ProtocolError, match="closed within a reply"):
         reader.end()
@@ -128,7 +129,7 @@ def test_a_connection_closed_within_a_reply_is_an_error(data):
 
 def test_an_interim_reply_is_skipped():
     """100 Continue announces the reply, it is none."""
-    reply = ReplyReader().feed(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    reply = Http1Line().feed(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     assert reply is not None
     assert reply.body == b"ok"
 
