@@ -123,7 +123,7 @@ def _reasons(side: _Side) -> Iterator[Reason]:
         yield Reason("no_rounds", "there is no round of this side, so nothing can be compared; run it first")
     for n, m in enumerate(side.rounds):
         for reason in judge(m, side.streams[n] if side.streams else None)[0]:
-            yield reason if len(side.rounds) == 1 else Reason(reason.code, f"round {n + 1}: {reason.message}")
+            yield reason if len(side.rounds) == 1 else replace(reason, message=f"round {n + 1}: {reason.message}")
 
 
 # ---------------------------------------------------------------- rows

@@ -1,6 +1,9 @@
 """What may be said of a measurement: values with their intervals, quantiles with their claims, reasons and promises."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Claim = Literal["everything", "latency", "throughput", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Reason:
 
     code: str
     message: str
+    spoils: Claim = "everything"  # what should not be believed because of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.analysis import distribution, stats
 from bench.analysis.quantiles import order_statistic
-from bench.analysis.validity import trend
+from bench.analysis.validity.steady import trend
 from bench.evidence import calibration_streams
 from bench.evidence.coverage import Tally, percent, table
 
@@ -26,6 +26,7 @@ LONGER = 1.05
 SERVICE_NS = 10_000_000  # the mean service time
 _WARM_UP = 1500  # requests before a queue is taken for stationary
 _TRUTH = (200, 20_000)
+CHANGES = ("trend", "warm_up")  # what a run is said to have that it has not
 _FIRST = ("server and load",)
 
 
@@ -156,8 +157,9 @@ def within_run(scenario: Scenario, requests: int, replications: int, seed: int =
         _add_times(tally, [latency_ns], truth)
         rate = distribution.rate(completed_ns, (0, int(completed_ns[-1])), len(stats.blocks(latency_ns) or ()), "req/s")
         tally.add("throughput", rate.low, rate.high, truth.rate_hz)
-        warned = 0.0 if any(trend(latency_ns)) else None
-        tally.add("trend", warned, warned, 0.0)
+        for code in CHANGES:
+            said = 0.0 if any(reason.code == code for reason in trend(latency_ns)) else None
+            tally.add(code, said, said, 0.0)
     return tally
 
 
@@ -195,7 +197,7 @@ def report(replications: int) -> Iterator[str]:
     """The lines of the Markdown tables."""
     yield f"Real coverage of nominal 95 % intervals, {replications:,} replications of each row."
     yield from table("Over rounds", (*_FIRST, "rounds x requests", *NAMES), _rounds_rows(replications))
-    extra = ("no interval", "P99 interval given and wrong", "trend warned of")
+    extra = ("no interval", "P99 interval given and wrong", "trend warned of", "INVALID for a warm-up")
     yield from table("Within one run, of the intervals given", (*_FIRST, "requests", *NAMES, *extra), _run_rows(replications))
     title = f"Change between two sides, the second with services {LONGER - 1:.0%} longer"
     yield from table(title, (*_FIRST, "rounds x requests", *NAMES[:3]), _change_rows(replications))
@@ -214,7 +216,7 @@ def _run_rows(replications: int) -> Iterator[list[str]]:
         for requests in RUNS:
             tally = within_run(scenario, requests, replications)
             held = (percent(tally.coverage(name)) for name in NAMES)
-            rest = 1 - tally.share_given("mean"), tally.share_wrong("P99"), tally.share_given("trend")
+            rest = 1 - tally.share_given("mean"), tally.share_wrong("P99"), *map(tally.share_given, CHANGES)
             yield [scenario.name, f"{requests:,}", *held, *map(percent, rest)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import workload as workloads
 from bench.analysis.compare import Agreement, Row, SideComparison
-from bench.analysis.summary import Distribution, Estimate, QuantileClaim, Streaming, Summary
+from bench.analysis.summary import Distribution, Estimate, QuantileClaim, Reason, Streaming, Summary
 from bench.record import Run
 from bench.reports import facts
 from bench.reports.comparison_page import Sides
@@ -28,8 +28,8 @@ def run_json(run: Run, summary: Summary) -> Document:
         "run": summary.run_id,
         "created": run.created,
         "status": summary.status,
-        "validity": {"valid": summary.valid, "reasons": [_reason(r.code, r.message) for r in summary.reasons]},
-        "warnings": [_reason(w.code, w.message) for w in summary.warnings],
+        "validity": {"valid": summary.valid, "reasons": [_reason(r) for r in summary.reasons]},
+        "warnings": [_reason(w) for w in summary.warnings],
         "workload": workloads.to_builtins(run.workload),
         "target": {"name": facts.target_name(run)} | run.target,
         "load": {"says": summary.load} | run.load,
@@ -73,7 +73,7 @@ def comparison_json(comparison: SideComparison, sides: Sides) -> Document:
             {
                 "name": side.name,
                 "valid": not reasons,
-                "reasons": [_reason(r.code, r.message) for r in reasons],
+                "reasons": [_reason(r) for r in reasons],
                 "rounds": [run_json(run, summary) for run, summary in zip(side.runs, side.summaries, strict=True)],
             }
             for side, reasons in zip(sides, comparison.reasons, strict=True)
@@ -185,8 +185,8 @@ def _ms(e: Estimate | None) -> Document:
     return {"value_ms": e.value, "low_ms": e.low, "high_ms": e.high}
 
 
-def _reason(code: str, message: str) -> Document:
-    return {"code": code, "message": message}
+def _reason(reason: Reason) -> Document:
+    return {"code": reason.code, "spoils": reason.spoils, "message": reason.message}
 
 
 def _row(run: Run, summary: Summary) -> Document:

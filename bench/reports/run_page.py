@@ -56,8 +56,8 @@ def broken_promises(summary: Summary) -> list[str]:
 
 
 def reason(r: Reason) -> str:
-    """A reason as one line: its message, which says what was seen, why it matters and what to do."""
-    return tables.plain(r.message)
+    """A reason as one line: the claim that it spoils, if not all of them, what was seen, why it matters and what to do."""
+    return tables.plain(r.message if r.spoils == "everything" else f"{r.spoils}: {r.message}")
 
 
 def has_gpu(resources: tuple[Resource, ...]) -> bool:

@@ -1,0 +1,49 @@
+"""Whether the server was in one state throughout."""
+
+import numpy as np
+
+from bench.analysis.validity import validity
+from bench.record import Run
+from bench.testing import make_run
+
+
+def reasons(run: Run) -> list[str]:
+    return [r.code for r in validity(run)[0]]
+
+
+def warnings(run: Run) -> list[str]:
+    return [w.code for w in validity(run)[1]]
+
+
+def test_latencies_that_fall_through_the_window_are_warned_of() -> None:
+    """40 ms falling to 10 ms; the last third is 20 ms below the first of 35."""
+    run = make_run(np.linspace(40, 10, 300))
+    assert (reasons(run), warnings(run)) == ([], ["trend"])
+    assert "fell by 57%" in validity(run)[1][0].message
+
+
+def test_a_warm_up_that_leaked_into_the_window_makes_a_run_invalid() -> None:
+    """The same fall over 600 requests, which queueing alone does not bring about; a rise is a warning, however steep."""
+    run = make_run(np.linspace(40, 10, 600))
+    assert (reasons(run), warnings(run)) == (["warm_up"], [])
+    assert "fell by 57%" in validity(run)[0][0].message
+    rising = make_run(np.linspace(10, 40, 600))
+    assert (reasons(rising), warnings(rising)) == ([], ["trend"])
+
+
+def test_a_fall_of_less_than_a_fifth_is_only_warned_of() -> None:
+    """20 ms falling to 17 ms: seen for certain, and too little to spoil the run."""
+    run = make_run(np.linspace(20, 17, 600))
+    assert (reasons(run), warnings(run)) == ([], ["trend"])
+
+
+def test_noise_and_a_small_change_are_no_trend() -> None:
+    """Noise of 30 % around a steady state and a drift of 5 % are let be."""
+    rng = np.random.default_rng(2)
+    assert warnings(make_run(20 * rng.gamma(10, 0.1, 300))) == []
+    assert warnings(make_run(np.linspace(20, 21, 300))) == []
+
+
+def test_one_stall_is_no_trend() -> None:
+    """Half a second once in the first third moves its mean, not the state of the server."""
+    assert warnings(make_run([20.0] * 30 + [500.0] * 5 + [20.0] * 265)) == []
