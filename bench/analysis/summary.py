@@ -32,8 +32,9 @@ __all__ = [
 
 UNITS = {
     "utilization": "%", "memory_utilization": "%", "cpu_utilization": "%", "memory_bytes": "bytes", "power_w": "W",
-    "sm_clock_mhz": "MHz", "temperature_c": "C",
+    "sm_clock_mhz": "MHz", "temperature_c": "C", "slowed_by_heat": "%", "slowed_by_hardware": "%", "slowed_by_power_cap": "%",
 }  # fmt: skip
+COUNTED = ("energy_j", "own_processes", "foreign_processes")  # of no use as a mean and a peak
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +112,13 @@ def batches(run: Run) -> dict[int, int]:
 def resources(run: Run) -> tuple[Resource, ...]:
     """Mean and peak of every device's metrics within the window, by device and metric."""
     series = sorted({(device, metric) for _, device, metric in run.samples.series})
-    found = (_resource(run, device, metric) for device, metric in series if metric != "energy_j")
+    found = (_resource(run, device, metric) for device, metric in series if metric not in COUNTED)
     return tuple(r for r in found if r is not None)
 
 
 def _resource(run: Run, device: str, metric: str) -> Resource | None:
     _, values = _inside(run, device, metric)
-    if not len(values):
+    if not len(values) or (metric.startswith("slowed_by_") and not values.any()):
         return None
     mean = float(values.mean())
     if metric == "power_w":

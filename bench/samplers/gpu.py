@@ -5,12 +5,19 @@ What the numbers mean:
   NVML's API reference). One tiny kernel at a time makes 100; it says that the GPU was not idle, not how much of it was used.
 - memory_utilization: the share of that window in which device memory was read or written, in percent.
 - memory_bytes: allocated, and reserved by the driver.   - energy_j: a counter since the driver was loaded: take differences.
+- slowed_by_heat, slowed_by_hardware, slowed_by_power_cap: 100 while the driver names that as a reason why the clock is lower
+  than it could be (nvmlClocksEventReasons), else 0; the mean is the share of time. An idle GPU's clock is not held down.
+- own_processes, foreign_processes: how many processes with a compute context are of the sampled trees, and how many others have
+  theirs on the same GPU, or on the same MIG instance of it. Without one of ours the others are not counted: NVML tells process
+  ids of the host, which a container may know by other numbers, and then what looks foreign may be the server itself.
 
 Polled, rather than taken from nvmlDeviceGetSamples: the driver's buffer runs dry while a GPU is idle, its times are of a clock
 that NVML does not name, and with a tick shorter than the driver's window polling sees every window all the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pynvml
@@ -20,6 +27,17 @@ from bench.record import Sample
 
 Handle = Any
 Readings = tuple[tuple[str, float], ...]
+
+# Processes come and go seldom, and to list them takes the driver longer than all other calls together.
+LOOK_NS = 1_000_000_000
+_PROCESSES = "processes"
+_MPS = "nvidia-cuda-mps"  # the beginning of the name of CUDA's MPS server, through which processes share a GPU: no user of it
+
+_IDLE = pynvml.nvmlClocksEventReasonGpuIdle
+_HEAT = pynvml.nvmlClocksEventReasonSwThermalSlowdown | pynvml.nvmlClocksEventReasonHwThermalSlowdown
+_BRAKE = pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
+_HARDWARE = pynvml.nvmlClocksThrottleReasonHwSlowdown  # any of the hardware's reasons, heat and power brake among them
+_POWER_CAP = pynvml.nvmlClocksEventReasonSwPowerCap
 
 
 def _utilization(handle: Handle) -> Readings:
@@ -47,6 +65,23 @@ def _energy(handle: Handle) -> Readings:
     return (("energy_j", pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3),)
 
 
+def _slowed(handle: Handle) -> Readings:
+    try:
+        why = pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)
+    except pynvml.NVMLError as error:
+        if error.value != pynvml.NVML_ERROR_FUNCTION_NOT_FOUND:
+            raise
+        why = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)  # its name before driver 535
+    if why & _IDLE:
+        why = 0
+    by_hardware = why & _BRAKE or (why & _HARDWARE and not why & _HEAT)
+    return (
+        ("slowed_by_heat", 100.0 * bool(why & _HEAT)),
+        ("slowed_by_hardware", 100.0 * bool(by_hardware)),
+        ("slowed_by_power_cap", 100.0 * bool(why & _POWER_CAP)),
+    )
+
+
 CALLS: dict[str, Callable[[Handle], Readings]] = {
     "utilization": _utilization,
     "memory_bytes": _memory,
@@ -54,7 +89,25 @@ CALLS: dict[str, Callable[[Handle], Readings]] = {
     "sm_clock_mhz": _sm_clock,
     "temperature_c": _temperature,
     "energy_j": _energy,
+    "clock_event_reasons": _slowed,
 }
+
+
+def _processes(handle: Handle, ours: Collection[int]) -> Readings:
+    found = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    instances = {process.gpuInstanceId for process in found if process.pid in ours}  # all the same where there is no MIG
+    foreign = [p.pid for p in found if p.pid not in ours and p.gpuInstanceId in instances]
+    return (
+        ("own_processes", sum(process.pid in ours for process in found)),
+        ("foreign_processes", sum(not _name(pid).startswith(_MPS) for pid in foreign)),
+    )
+
+
+def _name(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
+
 
 # this machine has no NVIDIA GPU to speak of, which is no fault
 NO_GPU = (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
@@ -74,7 +127,9 @@ class Gpus:
 
     name = "nvml"
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, ours: Callable[[], Collection[int]] = tuple) -> None:
+        """`ours` tells the ids of the processes that are measured."""
+        self._ours, self._looked_ns = ours, clock.now_ns() - LOOK_NS
         self.warnings: list[str] = []
         self.devices: list[_Gpu] = []
         self._clock = clock
@@ -88,32 +143,38 @@ class Gpus:
 
     def _add(self, index: int) -> None:
         try:
-            self.devices.append(_Gpu(f"gpu{index}", pynvml.nvmlDeviceGetHandleByIndex(index)))
+            self.devices.append(_Gpu(f"gpu{index}", pynvml.nvmlDeviceGetHandleByIndex(index), self._ours))
         except pynvml.NVMLError as error:
             self.warnings.append(f"gpu{index} is not sampled ({error})")
 
     def read(self) -> list[Sample]:
         """One sample of each metric that each GPU still gives."""
         samples = []
+        look = self._clock.now_ns() - self._looked_ns >= LOOK_NS
+        if look:
+            self._looked_ns = self._clock.now_ns()
         for gpu in self.devices:
             t_ns = self._clock.now_ns()
-            samples += [Sample(t_ns, self.name, gpu.device, metric, float(value)) for metric, value in gpu.read(self.warnings)]
+            readings = gpu.read(self.warnings, look)
+            samples += [Sample(t_ns, self.name, gpu.device, metric, float(value)) for metric, value in readings]
         return samples
 
 
 class _Gpu:
     """One GPU and the calls that it answers."""
 
-    def __init__(self, device: str, handle: Handle) -> None:
+    def __init__(self, device: str, handle: Handle, ours: Callable[[], Collection[int]]) -> None:
         self.device = device
         self._handle = handle
-        self._calls = dict(CALLS)
+        self._calls = CALLS | {_PROCESSES: lambda handle: _processes(handle, ours())}
         self._failing: set[str] = set()
 
-    def read(self, warnings: list[str]) -> list[tuple[str, float]]:
-        """(metric, value) of each call that is answered; what is not, is said once in `warnings`."""
+    def read(self, warnings: list[str], look: bool) -> list[tuple[str, float]]:
+        """(metric, value) of each call that is answered, of processes when it is time to `look`; `warnings` say once what is not."""
         readings: list[tuple[str, float]] = []
         for name, call in list(self._calls.items()):
+            if name == _PROCESSES and not look:
+                continue
             try:
                 readings += call(self._handle)
             except pynvml.NVMLError as error:

@@ -56,6 +56,10 @@ class Host:
             samples += self._read_tree(device, tree)
         return samples
 
+    def pids(self) -> set[int]:
+        """The processes of all trees, as they were last seen."""
+        return {pid for tree in self._trees.values() for pid in tree.pids}
+
     def _read_tree(self, device: str, tree: "Tree") -> list[Sample]:
         t_ns = self._clock.now_ns()
         spent_ns, resident = tree.read()
@@ -83,6 +87,11 @@ class Tree:
     def __init__(self, root: int) -> None:
         self._cpu_ns: dict[int, int | None] = {root: None}  # of each process, when it was last read
         self.look()
+
+    @property
+    def pids(self) -> set[int]:
+        """The processes that are known and have not ended."""
+        return set(self._cpu_ns)
 
     def look(self) -> None:
         """Find the processes that were started since the last look."""

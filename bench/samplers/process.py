@@ -81,8 +81,9 @@ def main() -> int:
 
 def _record(request: dict[str, Any], clock: Clock) -> None:
     writer = SampleWriter(Path(request["folder"]) / "samples.arrows")
-    gpus = gpu.Gpus(clock)
-    sources: list[Source] = [host.Host(clock, request["pids"])]
+    machine = host.Host(clock, request["pids"])
+    gpus = gpu.Gpus(clock, machine.pids)
+    sources: list[Source] = [machine]
     if gpus.devices:
         sources.append(gpus)
     first = [reading for source in sources for reading in source.read()]

@@ -5,7 +5,9 @@
      utilization=0,50,100                 what the calls give, one after the other, then from the front again
      nvmlDeviceGetPowerUsage=fail:3       that call fails with error 3 (NVML_ERROR_NOT_SUPPORTED)
      nvmlDeviceGetPowerUsage=fail:15+4    ... after 4 calls that were answered
-   The waves are utilization, memory_utilization, memory_used, power_mw, sm_clock_mhz, temperature_c and energy_mj. */
+     pids=12+34                           the processes with a compute context; pids=12/1+34/2 has each on a MIG instance
+   The waves are utilization, memory_utilization, memory_used, power_mw, sm_clock_mhz, temperature_c, energy_mj and
+   event_reasons (the bits of nvmlClocksEventReasons). */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,9 @@ typedef struct { int index; } *Device;
 typedef struct { unsigned gpu, memory; } Utilization;
 typedef struct { unsigned long long total, free, used; } Memory;
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, MOST_GPUS = 8 };
+typedef struct { unsigned pid; unsigned long long used; unsigned instance, compute_instance; } Process;
+
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, MOST_GPUS = 8, NO_INSTANCE = -1 };
 
 static struct { int index; } devices[MOST_GPUS] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
 
@@ -138,6 +142,8 @@ int nvmlDeviceGetMemoryInfo(Device device, Memory *memory) {
 NUMBER(nvmlDeviceGetPowerUsage, unsigned, "power_mw", 70000)
 NUMBER(nvmlDeviceGetTotalEnergyConsumption, unsigned long long, "energy_mj", 0)
 NUMBER(nvmlDeviceGetEnforcedPowerLimit, unsigned, "power_limit_mw", 700000)
+NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, "event_reasons", 0)
+NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, "event_reasons", 0)
 NUMBER(nvmlDeviceGetPersistenceMode, unsigned, "persistence", 1)
 
 /* A call that gives one number for a kind of clock or sensor. */
@@ -164,4 +170,21 @@ int nvmlDeviceGetCudaComputeCapability(Device device, int *major, int *minor) {
     CALL(device);
     *major = 9, *minor = 0;
     return (void)n, SUCCESS;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(Device device, unsigned *count, Process *processes) {
+    CALL(device);
+    const char *at = entry("pids", gpu);
+    unsigned found = 0;
+    for (; at && *at && *at != ' '; found++, at += *at == '+') {
+        Process process = {.instance = NO_INSTANCE, .compute_instance = NO_INSTANCE};
+        process.pid = strtoul(at, (char **)&at, 10);
+        if (*at == '/')
+            process.instance = strtoul(at + 1, (char **)&at, 10);
+        if (found < *count)
+            processes[found] = process;
+    }
+    code = found > *count ? INSUFFICIENT_SIZE : SUCCESS;
+    *count = found;
+    return (void)n, code;
 }

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +13,17 @@ Play = Callable[[str], None]
 
 READ = """
 import json, sys
-from bench.clock import SystemClock
+from bench.testing import FakeClock
 from bench.samplers.gpu import Gpus
-gpus = Gpus(SystemClock())
+gpus = Gpus(FakeClock(), lambda: set(map(int, sys.argv[2:])))
 reads = [gpus.read() for _ in range(int(sys.argv[1]))]
 print(json.dumps({"devices": [gpu.device for gpu in gpus.devices], "reads": reads, "warnings": gpus.warnings}))
 """
 
 
-def read(times: int) -> dict[str, Any]:
+def read(times: int, *ours: int) -> dict[str, Any]:
     """What the source gives when it is read `times` times, in a process that finds the NVML of the environment."""
-    done = subprocess.run([sys.executable, "-c", READ, str(times)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", READ, str(times), *map(str, ours)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -44,6 +45,7 @@ def test_every_metric_is_read_in_the_unit_of_its_name(nvml: Play) -> None:
     assert {m: v for _, _, _, m, v in found["reads"][1]} == {
         "utilization": 40, "memory_utilization": 15, "memory_bytes": 2e9, "power_w": 312.5,
         "sm_clock_mhz": 1410, "temperature_c": 61, "energy_j": 1.75,
+        "slowed_by_heat": 0, "slowed_by_hardware": 0, "slowed_by_power_cap": 0,
     }  # fmt: skip
 
 
@@ -112,3 +114,66 @@ def test_a_broken_driver_is_named(nvml: Play) -> None:
     assert found["warnings"] == [
         "no GPU is sampled (NVML: RM has detected an NVML/RM version mismatch.): nvidia-smi may say more"
     ]
+
+
+@pytest.mark.parametrize(
+    ("bits", "slowed"),
+    [
+        (0x00, []),
+        (0x04, ["power_cap"]),
+        (0x20, ["heat"]),  # by the driver
+        (0x48, ["heat"]),  # by the hardware, which sets the bit for all its reasons too
+        (0x88, ["hardware"]),  # the power brake
+        (0x08, ["hardware"]),  # for a reason that it does not name
+        (0x0C, ["hardware", "power_cap"]),
+        (0x21, []),  # idle: no clock is wanted
+        (0x12, []),  # clocks that were set, and a group that runs in step
+    ],
+)
+def test_what_holds_the_clock_down_is_told_apart(nvml: Play, bits: int, slowed: list[str]) -> None:
+    """By the bits of nvmlClocksEventReasons."""
+    nvml(f"event_reasons={bits}")
+    found = {m: v for _, _, _, m, v in read(1)["reads"][0] if m.startswith("slowed_by_")}
+    assert found == {f"slowed_by_{why}": 100.0 * (why in slowed) for why in ("heat", "hardware", "power_cap")}
+
+
+def test_a_driver_that_knows_the_reasons_by_their_former_name_is_asked_by_that(nvml: Play) -> None:
+    """NVML_ERROR_FUNCTION_NOT_FOUND from drivers before 535."""
+    nvml("event_reasons=32 nvmlDeviceGetCurrentClocksEventReasons=fail:13")
+    found = read(2)
+    assert series(found, "gpu0", "slowed_by_heat") == [100, 100]
+    assert found["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("pids", "own", "foreign"),
+    [
+        ("11+12+13", 2, 1),
+        ("13+14", 0, 0),  # without one of ours, what looks foreign may be ours under another number
+        ("11/1+13/1+14/2", 1, 1),  # another MIG instance is another GPU
+    ],
+)
+def test_processes_on_the_gpu_are_counted_as_ours_or_foreign(nvml: Play, pids: str, own: int, foreign: int) -> None:
+    """11 and 12 are measured."""
+    nvml(f"gpus=2 pids@0={pids}")
+    found = read(1, 11, 12)
+    assert series(found, "gpu0", "own_processes") == [own]
+    assert series(found, "gpu0", "foreign_processes") == [foreign]
+    assert series(found, "gpu1", "own_processes") == [0]
+
+
+def test_the_server_of_mps_is_no_foreign_process(nvml: Play, tmp_path: Path) -> None:
+    """It holds a context for others to share, and does no work of its own."""
+    (tmp_path / "nvidia-cuda-mps-server").symlink_to("/bin/sleep")
+    with subprocess.Popen([tmp_path / "nvidia-cuda-mps-server", "60"]) as server:
+        nvml(f"pids=11+{server.pid}")
+        assert series(read(1, 11), "gpu0", "foreign_processes") == [0]
+        server.kill()
+
+
+def test_processes_are_listed_once_a_second_at_the_most(nvml: Play) -> None:
+    """The list takes the driver longer than all the rest; here no time passes."""
+    nvml("pids=11")
+    found = read(3, 11)
+    assert len(series(found, "gpu0", "own_processes")) == 1
+    assert len(series(found, "gpu0", "utilization")) == 3
