@@ -20,6 +20,9 @@ OK, CONNECT, TIMEOUT, CLOSED, PROTOCOL, STATUS, VERSION, SHAPE, ANSWER, BROKEN, 
 # was the reply compared with the reference answer?
 NOT_COMPARED, SAME, DIFFERENT = 0, 1, 2
 
+# what a send had to wait for, if for anything: why it was late
+AT_ONCE, QUEUED, CONNECTING = 0, 1, 2
+
 RECORD = np.dtype(
     [
         ("id", np.uint64),  # unique in a run; the request id on the wire
@@ -32,6 +35,7 @@ RECORD = np.dtype(
         ("error", np.uint8),  # code in ERRORS
         ("check", np.uint8),  # NOT_COMPARED, SAME or DIFFERENT
         ("worker", np.uint16),  # the load process
+        ("waited", np.uint8),  # AT_ONCE, QUEUED (for a connection to be free) or CONNECTING (for its connection to stand)
     ]
 )
 

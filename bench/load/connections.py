@@ -6,38 +6,46 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
-from bench.wire.http1 import Http1Line
+from bench.wire.line import Buffer
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 NONE = -1
+_MOST = 512  # buffers that are given to the system at once; it takes 1024
 
 
 class Seat:
     """One user's connection and the request it carries; `intended` is NONE where it carries none."""
 
     __slots__ = (
-        "connected", "deadline", "fd", "id", "intended", "marks", "number", "payload", "reader", "rest", "socket", "start"
+        "connected", "deadline", "fd", "id", "intended", "line", "marks", "number", "payload", "replies", "rest", "socket",
+        "start", "waited",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.socket: socket.socket | None = None
+        self.socket: Any = None  # a socket.socket or a TlsSocket
+        self.line: Any = None  # the protocol's side of the connection
         self.fd = NONE
         self.connected = False
-        self.reader = Http1Line()
+        self.replies = 0  # on this connection
         self.number = self.payload = self.deadline = 0
         self.intended = self.start = NONE
+        self.waited = 0
         self.id = b""
-        self.rest: list[memoryview] = []  # what the socket has not yet taken of a request
+        self.rest: list[memoryview] = []  # what the socket has not yet taken of what is to be sent
         self.marks: list[tuple[int, int]] = []  # of a stream: when how much of its body was there
 
 
 class Connections:
     """Opens, watches and closes; what a connection carries is the engine's affair."""
 
-    def __init__(self, address: tuple[str, int], timeout_ns: int) -> None:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+    def __init__(self, target: Any, timeout_ns: int) -> None:
+        host, port = target.address
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         self._family, self._address, self._timeout_ns = found[0], found[4], timeout_ns
+        self._new_line, self._host, self._tls = target.line, host, getattr(target, "tls", None)
         self.epoll = select.epoll()
         self.seats: dict[int, Seat] = {}  # by file descriptor: those with a connection
         self.refused: list[tuple[Seat, str]] = []  # connections that failed at once, and why
@@ -52,7 +60,9 @@ class Connections:
             connection.close()
             self.refused.append((seat, os.strerror(problem)))
             return
-        seat.socket, seat.fd, seat.connected = connection, connection.fileno(), False
+        seat.socket = connection
+        seat.fd, seat.connected, seat.replies = connection.fileno(), False, 0
+        seat.line = self._new_line()
         seat.deadline = time.perf_counter_ns() + self._timeout_ns
         self.seats[seat.fd] = seat
         self.epoll.register(seat.fd, OUT)
@@ -62,43 +72,67 @@ class Connections:
         for fd in fds:
             self.epoll.register(fd, IN)
 
-    def keep(self, seat: Seat, head: bytearray, body: bytes, taken: int) -> None:
-        """The socket has taken only `taken` bytes of a request: keep the rest until it takes more."""
-        # the head is shared and will be overwritten, so what is left of it is copied
-        seat.rest = [memoryview(bytes(head[taken:])), memoryview(body)[max(0, taken - len(head)) :]]
-        self.epoll.modify(seat.fd, IN | OUT)
-
-    def flush(self, seat: Seat) -> None:
-        """Send what the socket takes of the rest. OSError."""
-        assert seat.socket is not None
-        try:
-            taken = seat.socket.sendmsg(seat.rest)
-        except BlockingIOError:
-            return
-        first, second = seat.rest
-        seat.rest = [first[taken:], second[max(0, taken - len(first)) :]]
-        if not any(map(len, seat.rest)):
-            seat.rest = []
-            self.epoll.modify(seat.fd, IN)
-
-    def decided(self, seat: Seat) -> str:
-        """Take note that a connection stands; why it does not, where it was refused."""
-        assert seat.socket is not None
+    def decided(self, seat: Seat) -> str | None:
+        """What came of connecting: "" and the connection stands, why it does not, or None where that is not decided yet."""
         if problem := seat.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             return os.strerror(problem)
+        if self._tls is not None:
+            try:
+                if wanted := seat.socket.handshake():
+                    self.epoll.modify(seat.fd, wanted)
+                    return None
+            except OSError as error:
+                return error.strerror or str(error)
         seat.connected = True
         self.epoll.modify(seat.fd, IN)
         return ""
 
+    def put(self, seat: Seat, buffers: Sequence[Buffer]) -> None:
+        """Send `buffers`, and keep what the socket does not take now. OSError."""
+        if seat.rest:  # in the order of things
+            seat.rest += [memoryview(bytes(buffer)) for buffer in buffers]
+            return
+        try:
+            taken = seat.socket.send(buffers[0]) if len(buffers) == 1 else seat.socket.sendmsg(buffers[:_MOST])
+        except BlockingIOError:
+            taken = 0
+        for buffer in buffers:
+            if taken >= len(buffer):
+                taken -= len(buffer)
+            else:
+                # what is shared will be overwritten, so what is left of it is copied
+                kept = buffer if isinstance(buffer, bytes) else bytes(buffer)
+                seat.rest.append(memoryview(kept)[taken:])
+                taken = 0
+        if seat.rest:
+            self.epoll.modify(seat.fd, IN | OUT)
+
+    def flush(self, seat: Seat) -> None:
+        """Send what the socket takes of the rest. OSError."""
+        rest = seat.rest
+        try:
+            taken = seat.socket.sendmsg(rest[:_MOST])
+        except BlockingIOError:
+            return
+        whole = 0
+        while whole < len(rest) and taken >= len(rest[whole]):
+            taken -= len(rest[whole])
+            whole += 1
+        del rest[:whole]
+        if rest:
+            rest[0] = rest[0][taken:]
+        else:
+            self.epoll.modify(seat.fd, IN)
+
     def part(self, seat: Seat) -> bool:
         """Give up a seat's connection; whether it had one."""
         had = seat.socket is not None
-        if seat.socket is not None:
+        if had:
             self.epoll.unregister(seat.fd)
             del self.seats[seat.fd]
             seat.socket.close()
-        seat.socket, seat.connected = None, False
-        seat.rest, seat.marks, seat.reader = [], [], Http1Line()
+        seat.socket, seat.line, seat.connected = None, None, False
+        seat.rest, seat.marks = [], []
         return had
 
     def rested(self, now: int) -> Seat | None:
@@ -115,6 +149,5 @@ class Connections:
 
     def close(self) -> None:
         for seat in self.seats.values():
-            assert seat.socket is not None
             seat.socket.close()
         self.epoll.close()

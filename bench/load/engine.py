@@ -4,45 +4,47 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterator, Sequence
 
-from bench import arrivals
 from bench.arrivals import Closed
 from bench.load import streams
 from bench.load.connections import NONE, OUT, Connections, Seat
 from bench.load.cpu import CpuShare
 from bench.load.pacer import Timer
 from bench.load.phases import NEVER, Phases
+from bench.load.pool import Pool
 from bench.load.recorder import Recorder
-from bench.record import CLOSED, CONNECT, PROTOCOL, STALLED, TIMEOUT
-from bench.targets.base import Verdict, WireTarget, request_id
+from bench.load.share import Share
+from bench.record import AT_ONCE, CLOSED, CONNECT, CONNECTING, PROTOCOL, QUEUED, STALLED, TIMEOUT
+from bench.targets.base import Verdict, request_id
 from bench.units import format_exact_duration
-from bench.wire.line import ProtocolError, Reply, WireRequest
+from bench.wire.line import Buffer, ProtocolError, Reply
 from bench.workload import Workload
 
 SWEEP_NS = 50_000_000  # how often deadlines are looked at and rows handed over
-BACKOFF_NS = 100_000_000  # how long a closed-loop user waits after its connection was refused
+BACKOFF_NS = 100_000_000  # how long a user waits after a connection that was refused, or closed before it had brought a reply
 GRACE_NS = 2 * 10**9  # how long an interrupted run waits for what is under way
 _PIECE = 16384  # larger reads cost an mmap each
 
 
 class Engine:
-    """Moves prepared requests over HTTP/1.1. The public methods are for other threads, the rest is the engine's own."""
+    """Moves prepared requests over sockets. The public methods are for other threads, the rest is the engine's own."""
 
-    def __init__(self, target: WireTarget, requests: list[WireRequest], workload: Workload, recorder: Recorder) -> None:
-        self._target, self._requests, self._workload, self._recorder = target, requests, workload, recorder
+    def __init__(self, pool: Pool, workload: Workload, recorder: Recorder, share: Share = Share()) -> None:  # noqa: B008
+        self._pool, self._workload, self._recorder = pool, workload, recorder
+        self._requests, self._judges = pool.wire()
+        self._turns, self._period = pool.turns, len(pool.turns)
         self._closed_loop = isinstance(workload.load, Closed)
-        self._streams = hasattr(target, "streamed")
-        self._keeps = getattr(target, "keeps_connections", True)  # False: whatever a reply's head says
-        self._connections = Connections(target.address, workload.timeout_ns)
-        self._numbers = count()
+        self._streams = pool.streams
+        self._keeps = getattr(pool.target, "keeps_connections", True)  # False: whatever a reply's head says
+        self._connections = Connections(pool.target, workload.timeout_ns)
+        self._share, self._numbers = share, share.numbers()
         self._orders: deque[str] = deque()
-        self._wanted = 0
+        self._wanted = self._leaving = 0
         self._idle: list[Seat] = []  # connected, waiting for something to send
-        self._due: deque[int] = deque()  # intended sends that found no seat free
-        self._schedule: Iterator[int] = iter(())
-        self._next = NEVER  # the schedule's next intended send
+        self._due: deque[tuple[int, int]] = deque()  # (number, intended) of sends that found no seat free
+        self._schedule: Iterator[tuple[int, int]] = iter(())
+        self._number, self._next = 0, NEVER  # the schedule's next send
         self._swept = self._stop_ns = 0
         self.phases: Phases | None = None
         self.sent = self.unsent = self.late = self.reconnects = 0
@@ -58,6 +60,11 @@ class Engine:
         """One more user, one more connection."""
         self._wanted += 1
         self._order("open")
+
+    def close_seat(self) -> None:
+        """One user less, once a reply has come where all are waiting for one."""
+        self._wanted -= 1
+        self._order("close")
 
     def ready(self) -> bool:
         """Whether every user's connection stands, or was refused and waits for the start."""
@@ -87,12 +94,12 @@ class Engine:
             poll, timer, bell, seats = self._connections.epoll.poll, self._timer.fd, self._bell, self._connections.seats
             while not self._over():
                 for fd, events in poll(0.05):
-                    if fd == timer:
+                    if fd in seats:
+                        self._ready(seats[fd], events)
+                    elif fd == timer:
                         self._release()
                     elif fd == bell:
                         self._obey()
-                    elif fd in seats:
-                        self._ready(seats[fd], events)
                 now = time.perf_counter_ns()
                 if now - self._swept >= SWEEP_NS or self._connections.refused:
                     self._sweep(now)
@@ -110,18 +117,35 @@ class Engine:
                 case "open":
                     # connected when first needed: a connection that says nothing holds a thread of some servers (gunicorn's)
                     self._connections.resting.append((0, Seat()))
+                case "close":
+                    self._leave()
                 case "begin":
                     self._start()
                 case "stop":
                     self._interrupt(time.perf_counter_ns())
 
+    def _leave(self) -> None:
+        """A user goes: one who waits for nothing at once, else the next whose reply has come."""
+        if self._connections.resting:
+            self._connections.resting.pop()
+        elif self._idle:
+            self._connections.part(self._idle.pop())
+        else:
+            self._leaving += 1
+
     def _start(self) -> None:
         assert self.phases is not None
         self._next = self.phases.start_ns
-        if not isinstance(self._workload.load, Closed):
-            self._schedule = arrivals.offsets_ns(self._workload.load, self._workload.seed)
-            self._next += next(self._schedule)
-        self._timer.arm(self._next)
+        if not self._closed_loop:
+            self._schedule = self._share.schedule(self._workload)
+            self._advance()
+        self._timer.arm(min(self._next, self.phases.end_ns))
+
+    def _advance(self) -> None:
+        """Take the schedule's next send; a schedule that has an end is over then."""
+        assert self.phases is not None
+        number, offset = next(self._schedule, (0, NEVER))
+        self._number, self._next = number, self.phases.start_ns + offset
 
     def _interrupt(self, now: int) -> None:
         self._stop_ns = now + GRACE_NS
@@ -150,12 +174,13 @@ class Engine:
             # nothing else has an end: plain replies, and silences, are given up after the timeout
             for seat in [seat for seat in self._connections.seats.values() if seat.start != NONE]:
                 endless = Verdict(STALLED, f"the stream had no end {(now - seat.start) / 1e9:.3g} s after its request was sent")
-                self._ended(seat, now, *streams.broken(seat, endless, self._target, self._workload.timeout_ns))
+                self._ended(seat, now, *self._broken(seat, endless))
         # a request that is given up after an interruption has no end that could be recorded
         self.unsent += len(self._due) + self._connections.carrying()
         self._recorder.hand_over()
         self._connections.close()
         self._timer.close()
+        os.close(self._bell)
         self.finished = True
 
     # ------------------------------------------------------------ sending
@@ -168,58 +193,51 @@ class Engine:
             self._next = NEVER
             idle, self._idle = self._idle, []
             for seat in idle:
-                self._send(seat, time.perf_counter_ns())
+                self._send(seat, next(self._numbers), time.perf_counter_ns())
             return
         while self._next < self.phases.end_ns and self._next <= time.perf_counter_ns():
-            self._dispatch(self._next)
-            self._next = self.phases.start_ns + next(self._schedule)
+            self._dispatch(self._number, self._next)
+            self._advance()
         if self._next < self.phases.end_ns:
             self._timer.arm(self._next)
 
-    def _dispatch(self, intended: int) -> None:
+    def _dispatch(self, number: int, intended: int) -> None:
+        assert self.phases is not None
         if self._idle:
-            self._send(self._idle.pop(), intended)
+            self._send(self._idle.pop(), number, intended)
         elif self._connections.resting:
-            seat = self._connections.resting.popleft()[1]
-            seat.intended = intended
-            self._connections.open(seat)
+            self._connect(self._connections.resting.popleft()[1], number, intended)
         else:
-            assert self.phases is not None
             self.late += intended >= self.phases.window_ns
-            self._due.append(intended)
+            self._due.append((number, intended))
 
     def _free(self, seat: Seat, now: int) -> None:
         """This connection may carry the next request."""
         if self._due:
-            self._send(seat, self._due.popleft())
+            self._send(seat, *self._due.popleft(), QUEUED)
+        elif self._leaving:
+            self._leaving -= 1
+            self._connections.part(seat)
         elif self._closed_loop and self._sending(now):
-            self._send(seat, now)
+            self._send(seat, next(self._numbers), now)
         else:
             self._idle.append(seat)
 
-    def _send(self, seat: Seat, intended: int) -> None:
-        number = next(self._numbers)
-        payload = number % len(self._requests)
-        head, id_at, body, _ = self._requests[payload]
-        head[id_at : id_at + 16] = seat.id = request_id(number)
-        seat.number, seat.payload, seat.intended = number, payload, intended
-        assert seat.socket is not None
+    def _send(self, seat: Seat, number: int, intended: int, waited: int = AT_ONCE) -> None:
+        payload = self._turns[number % self._period]
+        request = self._requests[payload]
+        seat.number, seat.payload, seat.intended, seat.id = number, payload, intended, request_id(number)
+        seat.waited = waited
+        request.head[request.id_at : request.id_at + 16] = seat.id
+        buffers = seat.line.ask(request)
         seat.start = start = time.perf_counter_ns()
-        try:
-            taken = seat.socket.sendmsg((head, body))
-        except BlockingIOError:
-            taken = 0
-        except OSError as error:
-            self._lost(seat, CLOSED, f"the connection was closed: {error.strerror}", start)
-            return
-        self.sent += 1
         seat.deadline = start + self._workload.timeout_ns
-        if taken < len(head) + len(body):
-            self._connections.keep(seat, head, body, taken)
+        self._put(seat, buffers)
+        self.sent += 1
 
-    def _flush(self, seat: Seat) -> None:
+    def _put(self, seat: Seat, buffers: Sequence[Buffer]) -> None:
         try:
-            self._connections.flush(seat)
+            self._connections.put(seat, buffers)
         except OSError as error:
             self._lost(seat, CLOSED, f"the connection was closed: {error.strerror}", time.perf_counter_ns())
 
@@ -230,12 +248,14 @@ class Engine:
             self._connected(seat)
             return
         if events & OUT and seat.rest:
-            self._flush(seat)
+            try:
+                self._connections.flush(seat)
+            except OSError as error:
+                self._lost(seat, CLOSED, f"the connection was closed: {error.strerror}", time.perf_counter_ns())
         if events & ~OUT and seat.connected:
             self._receive(seat)
 
     def _receive(self, seat: Seat) -> None:
-        assert seat.socket is not None
         try:
             piece = seat.socket.recv(_PIECE)
         except BlockingIOError:
@@ -244,16 +264,19 @@ class Engine:
             self._lost(seat, CLOSED, f"the connection was closed: {error.strerror}", time.perf_counter_ns())
             return
         now = time.perf_counter_ns()
+        line = seat.line
         try:
-            reply = seat.reader.feed(piece) if piece else seat.reader.end()
+            reply = line.feed(piece) if piece else line.end()
         except ProtocolError as error:
             if self._streams:
-                streams.mark(seat, seat.reader.body_bytes, now, self._workload.timeout_ns)
+                streams.mark(seat, line.body_bytes, now, self._workload.timeout_ns)
             self._lost(seat, PROTOCOL if piece else CLOSED, str(error), now)
             return
         if self._streams:
-            there = seat.reader.body_bytes if reply is None else len(reply.body)
+            there = line.body_bytes if reply is None else len(reply.body)
             streams.mark(seat, there, now, self._workload.timeout_ns)
+        if owed := line.owed():
+            self._put(seat, owed)
         if reply is not None:
             self._reply(seat, reply, now)
         elif not piece:
@@ -263,29 +286,44 @@ class Engine:
         if seat.intended == NONE:
             self._lost(seat, PROTOCOL, "a reply that nobody asked for", now)
             return
-        verdict = self._target.judge(reply, seat.id)
+        verdict = self._judges[seat.payload](reply, seat.id)
+        seat.replies += 1
         self._ended(seat, now, reply.head.status, verdict, streams.whole(seat, verdict, reply) if self._streams else reply)
         if seat.rest or not (self._keeps and reply.head.keep_alive):
             self._again(seat, now)
         else:
             self._free(seat, now)
 
+    def _broken(self, seat: Seat, verdict: Verdict) -> tuple[int, Verdict, Reply | None]:
+        return streams.broken(seat, verdict, self._judges[seat.payload], self._workload.timeout_ns)
+
     def _ended(self, seat: Seat, now: int, status: int, verdict: Verdict, answer: Reply | None) -> None:
         intended = seat.intended
         start = seat.start if seat.start != NONE else now
-        self._recorder.add(seat.number, seat.payload, intended, start, now, status, verdict.error, verdict.message, answer)
+        self._recorder.add(seat.number, seat.payload, (intended, start, now), status, verdict, answer, seat.waited)
         seat.intended = seat.start = NONE
         assert self.phases is not None
         self.phases.replied(intended, now)
 
     # ------------------------------------------------------------ connections
 
+    def _connect(self, seat: Seat, number: int, intended: int) -> None:
+        """Open a connection that carries this request first."""
+        seat.number, seat.payload, seat.intended, seat.waited = number, self._turns[number % self._period], intended, CONNECTING
+        self._connections.open(seat)
+
     def _connected(self, seat: Seat) -> None:
         problem, now = self._connections.decided(seat), time.perf_counter_ns()
         if problem:
             self._lost(seat, CONNECT, problem, now)
-        elif seat.intended != NONE:
-            self._send(seat, seat.intended)
+        if problem != "":
+            return
+        if opening := seat.line.opening():
+            self._put(seat, [opening])
+            if not seat.connected:
+                return
+        if seat.intended != NONE:
+            self._send(seat, seat.number, seat.intended, CONNECTING)
         else:
             self._free(seat, now)
 
@@ -293,28 +331,28 @@ class Engine:
         """The connection is gone or useless, and with it the request it carried."""
         if seat in self._idle:
             self._idle.remove(seat)
-        refused = error == CONNECT or not seat.connected
+        # one that had brought nothing is as good as refused: a server may accept and close
+        refused = error != TIMEOUT and not seat.replies
         if seat.intended != NONE:
             status, verdict, answer = 0, Verdict(error, message), None
-            if seat.start == NONE:
-                seat.number = next(self._numbers)
-                seat.payload = seat.number % len(self._requests)
-            elif self._streams:
-                status, verdict, answer = streams.broken(seat, verdict, self._target, self._workload.timeout_ns)
+            if self._streams and seat.start != NONE:
+                status, verdict, answer = self._broken(seat, verdict)
             self._ended(seat, now, status, verdict, answer)
         self._again(seat, now, refused)
 
     def _again(self, seat: Seat, now: int, refused: bool = False) -> None:
         """Connect anew; a seat that was refused rests first, or the engine would hammer a server that is down."""
         self.reconnects += self._connections.part(seat)
-        if not self._due and (refused or not self._closed_loop):
+        if self._leaving:
+            self._leaving -= 1
+        elif refused or (not self._due and not self._closed_loop):
             self._connections.resting.append((now + BACKOFF_NS, seat))
-            return
-        if self._due:
-            seat.intended = self._due.popleft()
+        elif self._due:
+            self._connect(seat, *self._due.popleft())
         elif self._closed_loop and self._sending(now):
-            seat.intended = now  # the user goes on at once: the time to connect is the user's time
-        self._connections.open(seat)
+            self._connect(seat, next(self._numbers), now)  # the user goes on at once: the time to connect is the user's time
+        else:
+            self._connections.open(seat)
 
     def _sweep(self, now: int) -> None:
         self._swept = now
@@ -324,8 +362,7 @@ class Engine:
         for seat in self._connections.expired(now):
             what = "no reply" if seat.connected else "no connection"
             self._lost(seat, TIMEOUT, f"{what} within {format_exact_duration(self._workload.timeout_ns)}", now)
-        while self._closed_loop and self._sending(now) and (rested := self._connections.rested(now)) is not None:
-            rested.intended = now
-            self._connections.open(rested)
+        while (self._due or (self._closed_loop and self._sending(now))) and (rested := self._connections.rested(now)):
+            self._connect(rested, *(self._due.popleft() if self._due else (next(self._numbers), now)))
         self.cpu.look(now, self.phases)
         self._recorder.hand_over()

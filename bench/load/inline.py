@@ -12,8 +12,9 @@ from bench.columns import RecordWriter
 from bench.load import Outcome, Plan, Progress
 from bench.load.answers import Reference
 from bench.load.phases import Phases
+from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder
-from bench.record import ERRORS
+from bench.record import AT_ONCE, ERRORS, QUEUED
 from bench.targets import open_target
 from bench.targets.base import Facts
 from bench.targets.echo import Echo
@@ -39,21 +40,23 @@ class InlineLoad:
         workload = self._plan.workload
         tensors: Any = payloads.make(workload)
         answers = dict(enumerate(tensors)) if workload.check.reference else {}
-        reference = Reference(workload.check, answers)
-        recorder = Recorder(workload, payloads.items(workload))
-        call = self._target.caller(tensors)
+        pool = Pool([Member(workload, self._target, tensors, Reference(workload.check, answers))])
+        recorder = Recorder(pool)
+        call = pool.caller()
         phases = Phases.of(workload, self._clock.now_ns())
         started(phases.start_ns, phases.window_ns)
         sent = 0
         for number, (intended, start, end) in enumerate(self._exchanges(phases)):
             payload = number % len(tensors)
-            status, (error, message), answer = call(payload, number)
-            recorder.add(number, payload, intended, start, end, status, error, message, answer)
+            status, verdict, answer = call(payload, number)
+            recorder.add(
+                number, payload, (intended, start, end), status, verdict, answer, QUEUED if start > intended else AT_ONCE
+            )
             self._clock.sleep_until(end)
             sent += 1
         recorder.hand_over()
         writer = RecordWriter(self._plan.folder / "requests-0.arrows")
-        recorder.drain(self._target, reference, writer)
+        recorder.drain(writer)
         writer.close()
         recorder.keep(self._plan.folder)
         progress(Progress(phases.end_ns - phases.start_ns, sent, recorder.done, recorder.errors))

@@ -1,6 +1,5 @@
 """Every distinct request asked once and one after another, outside any measurement: answers to record."""
 
-import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from bench.payloads import Request
 from bench.record import ANSWER, CLOSED, ERRORS, OK
 from bench.targets import open_target
 from bench.targets.base import FINE, Verdict, request_id
-from bench.targets.trial import read_reply
+from bench.targets.talk import Talk
 from bench.tensors import Tensors
 from bench.units import format_exact_duration
-from bench.wire.line import ProtocolError, Reply
+from bench.wire.line import ProtocolError
 from bench.words import Word
 from bench.workload import Workload
 
@@ -50,12 +49,13 @@ def _asking(target: Any, requests: Sequence[Request], patience_ns: int) -> Calla
         prepared = target.requests(requests)
 
         def answer(number: int) -> tuple[Verdict, Any]:
-            head, id_at, body, _ = prepared[number]
-            head[id_at : id_at + 16] = request_id(number)
-            reply = _exchange(target.address, head + body, patience_ns)
+            request, id_ = prepared[number], request_id(number)
+            request.head[request.id_at : request.id_at + 16] = id_
+            with Talk(target, patience_ns / 1e9) as talk:
+                reply = talk.ask(request)
             if reply.ended and not hasattr(target, "streamed"):
                 return Verdict(CLOSED, reply.ended), reply
-            return target.judge(reply, request_id(number)), reply
+            return target.judge(reply, id_), reply
     else:
         call = target.caller(requests)
 
@@ -84,9 +84,3 @@ def _taken_apart(target: Any, reply: Any, request: Request) -> tuple[Verdict, Te
         return FINE, target.outputs(reply)
     except Exception as problem:  # whatever a server sent
         return Verdict(ANSWER, f"its outputs cannot be read: {type(problem).__name__}: {str(problem)[:200]}"), {}
-
-
-def _exchange(address: tuple[str, int], request: bytes, patience_ns: int) -> Reply:
-    with socket.create_connection(address, patience_ns / 1e9) as connection:
-        connection.sendall(request)
-        return read_reply(connection)

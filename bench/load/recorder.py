@@ -10,12 +10,11 @@ import numpy as np
 
 from bench import answers
 from bench.columns import RecordWriter
-from bench.load.answers import KEPT, Reference
-from bench.payloads import Prompt
-from bench.record import ANSWER, BROKEN, DIFFERENT, NOT_COMPARED, OK, PROTOCOL, RECORD, Chunks
-from bench.targets.base import FINE, Streamed, StreamTarget, Verdict
+from bench.load.answers import KEPT
+from bench.load.pool import Pool
+from bench.record import ANSWER, AT_ONCE, BROKEN, DIFFERENT, NOT_COMPARED, OK, PROTOCOL, RECORD, Chunks
+from bench.targets.base import FINE, Streamed, Verdict
 from bench.tensors import Tensors
-from bench.workload import Workload
 
 ANSWERS_LIMIT = 8 * 2**20  # bytes of answers that a run keeps
 _FIELDS = len(RECORD.names or ())
@@ -36,32 +35,38 @@ class Recorder:
     """`add` belongs to the measuring thread and does as little as can be; `drain` looks at replies and writes on another.
 
     Rows gather in a flat array of int64 (no object a row, nothing for the garbage collector), which changes hands whole.
-    Where replies are streamed, `prompts` are what they answer, and every reply that began is taken apart.
+    Where replies are streamed, every one that began is taken apart.
     """
 
-    def __init__(self, workload: Workload, items: int, worker: int = 0, prompts: Sequence[Prompt] | None = None) -> None:
-        self._every, self._items, self._worker, self._prompts = workload.check.every, items, worker, prompts
+    def __init__(self, pool: Pool, worker: int = 0) -> None:
+        self._pool, self._worker = pool, worker
+        self._every, self._items, self._streams = pool.every, pool.items, pool.streams
         self._rows = array("q")
         self._full: deque[array[int]] = deque()
         self._replies: deque[tuple[int, int, Verdict, Any]] = deque()
-        self._unseen = bytearray(
-            b"\1" * min(workload.payload.distinct, KEPT) + b"\0" * max(workload.payload.distinct - KEPT, 0)
-        )
+        self._unseen = bytearray(local < KEPT for local in pool.local)
         self._settled: dict[int, _Settled] = {}
         self.messages: dict[int, str] = {}
         self.answers: dict[int, Tensors] = {}
         self.done = self.errors = 0
 
     def add(
-        self, number: int, payload: int, intended: int, start: int, end: int, status: int, error: int, message: str, answer: Any
+        self,
+        number: int,
+        payload: int,
+        times: tuple[int, int, int],
+        status: int,
+        verdict: Verdict,
+        answer: Any,
+        waited: int = AT_ONCE,
     ) -> None:
-        """One request has ended, with `error` OK or not."""
-        check = NOT_COMPARED
-        if self._prompts is not None and answer is not None:
-            self._replies.append((number, payload, Verdict(error, message), answer))
+        """One request has ended, well or not; `times`: when it was meant to be sent, was sent, and ended."""
+        check, (error, message) = NOT_COMPARED, verdict
+        if self._streams and answer is not None:
+            self._replies.append((number, payload, verdict, answer))
             check = _PENDING
         elif error == OK:
-            if self._unseen[payload] or number % self._every == 0:
+            if self._unseen[payload] or number % self._every[payload] == 0:
                 self._unseen[payload] = 0
                 self._replies.append((number, payload, FINE, answer))
                 check = _PENDING
@@ -70,7 +75,7 @@ class Recorder:
             self.messages.setdefault(error, message)
         self.done += 1
         rows = self._rows
-        rows.extend((number, payload, intended, start, end, self._items, status, error, check, self._worker))
+        rows.extend((number, payload, *times, self._items[payload], status, error, check, self._worker, waited))
         if len(rows) >= _CHUNK:
             self.hand_over()
 
@@ -80,38 +85,38 @@ class Recorder:
             self._full.append(self._rows)
             self._rows = array("q")
 
-    def drain(self, target: Any, reference: Reference, writer: RecordWriter) -> None:
+    def drain(self, writer: RecordWriter) -> None:
         """Look at the replies that came and write the rows that were handed over."""
         while self._full:
             records = _records(self._full.popleft())
-            self._settle(target, reference)
+            self._settle()
             pieces: list[tuple[Sequence[int], Sequence[int]]] = [((), ())] * len(records)
             for at in np.flatnonzero(records["check"] == _PENDING).tolist():
                 settled = self._settled.pop(int(records["id"][at]))
                 records["check"][at], records["error"][at] = settled.check, settled.error
                 pieces[at] = settled.t_ns, settled.tokens
                 self.errors += settled.error != OK
-            if self._prompts is None:
-                writer.write(records)
-            else:
+            if self._streams:
                 writer.write(records, Chunks.of(pieces))
+            else:
+                writer.write(records)
 
     def keep(self, folder: Path) -> None:
         """Write the answers that were kept."""
         answers.write(folder / "answers.arrow", self.answers, limit=ANSWERS_LIMIT)
 
-    def _settle(self, target: Any, reference: Reference) -> None:
+    def _settle(self) -> None:
         # a reply is queued before its row, so every row that was handed over finds its reply looked at
         while self._replies:
             number, payload, verdict, answer = self._replies.popleft()
-            if self._prompts is None:
-                self._settled[number] = self._compared(target, reference, payload, answer)
-            else:
-                streamed = _taken_apart(target, answer, self._prompts[payload])
-                check, error = self._judged(reference, number, payload, verdict, streamed)
+            if self._streams:
+                streamed = self._taken_apart(payload, answer)
+                check, error = self._judged(number, payload, verdict, streamed)
                 self._settled[number] = _Settled(check, error, streamed.t_ns, streamed.tokens)
+            else:
+                self._settled[number] = self._compared(payload, answer)
 
-    def _judged(self, reference: Reference, number: int, payload: int, verdict: Verdict, streamed: Streamed) -> tuple[int, int]:
+    def _judged(self, number: int, payload: int, verdict: Verdict, streamed: Streamed) -> tuple[int, int]:
         """(check, error) of a stream that ended as `verdict` says."""
         # of a stream that broke off, what the server said last is worth more
         if verdict.error in (OK, BROKEN) and streamed.verdict.error != OK:
@@ -119,36 +124,35 @@ class Recorder:
         if verdict.error != OK:
             self.messages.setdefault(*verdict)
             return NOT_COMPARED, verdict.error
-        if not self._unseen[payload] and number % self._every:
+        if not self._unseen[payload] and number % self._every[payload]:
             return NOT_COMPARED, OK
         self._unseen[payload] = 0
-        return self._held(reference, payload, streamed.outputs)
+        return self._held(payload, streamed.outputs)
 
-    def _compared(self, target: Any, reference: Reference, payload: int, answer: Any) -> _Settled:
+    def _compared(self, payload: int, answer: Any) -> _Settled:
         try:
-            outputs = target.outputs(answer)
+            outputs = self._pool.outputs(payload, answer)
         except Exception as problem:  # whatever a server sent, the run goes on
             message = f"the outputs in a reply cannot be read: {type(problem).__name__}: {str(problem)[:200]}"
             self.messages.setdefault(ANSWER, message)
             return _Settled(DIFFERENT, ANSWER)
-        return _Settled(*self._held(reference, payload, outputs))
+        return _Settled(*self._held(payload, outputs))
 
-    def _held(self, reference: Reference, payload: int, outputs: Tensors) -> tuple[int, int]:
+    def _held(self, payload: int, outputs: Tensors) -> tuple[int, int]:
         """(check, error) of outputs held to the reference."""
-        if payload < KEPT:
+        if self._pool.local[payload] < KEPT:
             self.answers.setdefault(payload, outputs)
-        check, message = reference.compare(payload, outputs)
+        check, message = self._pool.compare(payload, outputs)
         if check == DIFFERENT:
             self.messages.setdefault(ANSWER, message)
         return check, ANSWER if check == DIFFERENT else OK
 
-
-def _taken_apart(target: StreamTarget, answer: Any, prompt: Prompt) -> Streamed:
-    try:
-        return target.streamed(answer, prompt)
-    except Exception as problem:  # whatever a server sent, the run goes on
-        message = f"a stream cannot be taken apart: {type(problem).__name__}: {str(problem)[:200]}"
-        return Streamed((), (), {}, Verdict(PROTOCOL, message))
+    def _taken_apart(self, payload: int, answer: Any) -> Streamed:
+        try:
+            return self._pool.streamed(payload, answer)
+        except Exception as problem:  # whatever a server sent, the run goes on
+            message = f"a stream cannot be taken apart: {type(problem).__name__}: {str(problem)[:200]}"
+            return Streamed((), (), {}, Verdict(PROTOCOL, message))
 
 
 def _records(rows: "array[int]") -> np.ndarray:

@@ -1,8 +1,10 @@
 """What the measuring thread notes of a stream: when how much was there, and how it broke off."""
 
+from collections.abc import Callable
+
 from bench.load.connections import Seat
 from bench.record import BROKEN, CLOSED, OK, STALLED, TIMEOUT
-from bench.targets.base import Verdict, WireTarget
+from bench.targets.base import Verdict
 from bench.units import format_exact_duration
 from bench.wire.line import Reply
 
@@ -20,13 +22,15 @@ def whole(seat: Seat, verdict: Verdict, reply: Reply) -> Reply | None:
     return reply._replace(marks=tuple(marks)) if verdict.error == OK else None
 
 
-def broken(seat: Seat, verdict: Verdict, target: WireTarget, timeout_ns: int) -> tuple[int, Verdict, Reply | None]:
+def broken(
+    seat: Seat, verdict: Verdict, judge: Callable[[Reply, bytes], Verdict], timeout_ns: int
+) -> tuple[int, Verdict, Reply | None]:
     """(status, verdict, what came of it) of a stream that did not end well; None where nothing of a good reply has come."""
-    reply = seat.reader.so_far
+    reply = seat.line.so_far if seat.line is not None else None
     if reply is None:
         return 0, verdict, None
     status = reply.head.status
-    if (judged := target.judge(reply, seat.id)).error != OK:
+    if (judged := judge(reply, seat.id)).error != OK:
         return status, judged, None
     if verdict.error == CLOSED:
         verdict = Verdict(BROKEN, verdict.message)

@@ -3,17 +3,16 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from itertools import count
+from collections.abc import Callable
 
-from bench import arrivals
 from bench.arrivals import Closed
 from bench.load.pacer import sleep_until
 from bench.load.phases import Phases
+from bench.load.pool import Pool
 from bench.load.recorder import Recorder
-from bench.payloads import Request
-from bench.record import OK, STATUS, TIMEOUT
-from bench.targets.base import CallReply, CallTarget
+from bench.load.share import Share
+from bench.record import AT_ONCE, OK, QUEUED, STATUS, TIMEOUT
+from bench.targets.base import CallReply, Verdict
 from bench.units import format_exact_duration
 from bench.workload import Workload
 
@@ -24,16 +23,16 @@ PATIENCE_NS = 100_000_000  # how long a thread that waits for its time goes with
 class CallEngine:
     """Calls the target from as many native threads as there are users."""
 
-    def __init__(self, target: CallTarget, payloads: Sequence[Request], workload: Workload, recorder: Recorder) -> None:
-        self._target, self._payloads, self._workload, self._recorder = target, payloads, workload, recorder
+    def __init__(self, pool: Pool, workload: Workload, recorder: Recorder, share: Share = Share()) -> None:  # noqa: B008
+        self._pool, self._workload, self._recorder, self._share = pool, workload, recorder, share
         self._closed_loop = isinstance(workload.load, Closed)
-        self._streams = hasattr(target, "streamed")
+        self._streams = pool.streams
         self._threads: list[threading.Thread] = []
-        self._numbers = count()
+        self._numbers = share.numbers()
         self._lock = threading.Lock()  # one recorder, several threads
         self._begun, self._over = threading.Event(), threading.Event()
-        self._due: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._waiting = 0
+        self._due: queue.SimpleQueue[tuple[int, int, int] | None] = queue.SimpleQueue()  # (number, intended, waited)
+        self._waiting = self._leaving = 0
         self.phases: Phases | None = None
         self.sent = self.unsent = self.late = self.reconnects = 0
         self.failure: BaseException | None = None
@@ -41,9 +40,14 @@ class CallEngine:
 
     def open_seat(self) -> None:
         """One more user: one more thread."""
-        thread = threading.Thread(target=self._user, args=(self._target.caller(self._payloads),), daemon=True)
+        thread = threading.Thread(target=self._user, args=(self._pool.caller(),), daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    def close_seat(self) -> None:
+        """One user less, once a call has come back."""
+        with self._lock:
+            self._leaving += 1
 
     def ready(self) -> bool:
         """Whether every user's thread waits for the start."""
@@ -98,17 +102,24 @@ class CallEngine:
     def _loop(self, call: Callable[[int, int], CallReply]) -> None:
         assert self.phases is not None
         self._sleep_until(self.phases.start_ns)
-        while (now := time.perf_counter_ns()) < self.phases.end_ns:
-            self._request(call, now)
+        while (now := time.perf_counter_ns()) < self.phases.end_ns and not self._leaves():
+            self._request(call, self._next(), now)
+
+    def _leaves(self) -> bool:
+        """Whether this user goes."""
+        with self._lock:
+            leaves = self._leaving > 0
+            self._leaving -= leaves
+        return leaves
 
     def _serve(self, call: Callable[[int, int], CallReply]) -> None:
         assert self.phases is not None
-        while (intended := self._due.get()) is not None:
+        while (due := self._due.get()) is not None:
             if self._over.is_set() or time.perf_counter_ns() > self._limit_ns():
                 with self._lock:
                     self.unsent += 1
                 continue
-            self._request(call, intended)
+            self._request(call, *due)
             with self._lock:
                 self._waiting += 1
 
@@ -118,17 +129,17 @@ class CallEngine:
 
     def _pace(self) -> None:
         assert self.phases is not None
-        assert not isinstance(self._workload.load, Closed)
         try:
-            for offset in arrivals.offsets_ns(self._workload.load, self._workload.seed):
+            for number, offset in self._share.schedule(self._workload):
                 intended = self.phases.start_ns + offset
                 self._sleep_until(min(intended, self.phases.end_ns))
                 if intended >= self.phases.end_ns or self._over.is_set():
                     break
                 with self._lock:
-                    self.late += self._waiting <= 0 and intended >= self.phases.window_ns
+                    busy = self._waiting <= 0
+                    self.late += busy and intended >= self.phases.window_ns
                     self._waiting -= 1
-                self._due.put(intended)
+                self._due.put((number, intended, QUEUED if busy else AT_ONCE))
         finally:
             for _ in self._threads:
                 self._due.put(None)
@@ -137,21 +148,24 @@ class CallEngine:
         while (now := time.perf_counter_ns()) < t_ns and not self._over.is_set():
             sleep_until(min(t_ns, now + PATIENCE_NS))
 
-    def _request(self, call: Callable[[int, int], CallReply], intended: int) -> None:
-        number = next(self._numbers)
-        payload = number % len(self._payloads)
+    def _next(self) -> int:
+        with self._lock:
+            return next(self._numbers)
+
+    def _request(self, call: Callable[[int, int], CallReply], number: int, intended: int, waited: int = AT_ONCE) -> None:
+        payload = self._pool.turns[number % len(self._pool.turns)]
         with self._lock:
             self.sent += 1
         start = time.perf_counter_ns()
         try:
-            status, (error, message), answer = call(payload, number)
+            status, verdict, answer = call(payload, number)
         except Exception as problem:  # a request that fails is data
-            status, error, message, answer = 0, STATUS, f"{type(problem).__name__}: {str(problem)[:200]}", None
+            status, verdict, answer = 0, Verdict(STATUS, f"{type(problem).__name__}: {str(problem)[:200]}"), None
         end = time.perf_counter_ns()
         # a stream watches its silences itself
-        if error == OK and end - start > self._workload.timeout_ns and not self._streams:
-            error, message = TIMEOUT, f"no reply within {format_exact_duration(self._workload.timeout_ns)}"
+        if verdict.error == OK and end - start > self._workload.timeout_ns and not self._streams:
+            verdict = Verdict(TIMEOUT, f"no reply within {format_exact_duration(self._workload.timeout_ns)}")
         with self._lock:
-            self._recorder.add(number, payload, intended, start, end, status, error, message, answer)
+            self._recorder.add(number, payload, (intended, start, end), status, verdict, answer, waited)
             assert self.phases is not None
             self.phases.replied(intended, end)

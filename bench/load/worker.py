@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ from bench.load.answers import Reference
 from bench.load.batches import Batches
 from bench.load.engine import Engine
 from bench.load.phases import Phases
+from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder
 from bench.load.threads import CallEngine
 from bench.record import ERRORS, RECORD, Chunks
 from bench.targets import open_target
-from bench.targets.base import Target
 
 START_S = 10.0  # what the users may take to start, beside the timeout of their connections
 LEAD_NS = 50_000_000  # from the word "go" to the first send
@@ -84,16 +85,14 @@ class Worker:
 
     def __init__(self, plan: Plan) -> None:
         self._plan, self._workload = plan, plan.workload
-        self._target: Target = open_target(plan.target, plan.workload, plan.onnx)
-        self._facts = self._target.probe()
-        self._payloads = payloads.make(plan.workload)
-        prompts: Any = self._payloads if plan.workload.payload.generate is not None else None
-        self._recorder = Recorder(plan.workload, payloads.items(plan.workload), prompts=prompts)
-        self._reference = Reference.load(plan.workload.check, plan.reference)
-        self._writer = RecordWriter(plan.folder / "requests-0.arrows", streamed=prompts is not None)
+        self._members = list(_members(plan))
+        self._facts = [member.target.probe() for member in self._members]
+        self._pool = Pool(self._members)
+        self._recorder = Recorder(self._pool)
+        self._writer = RecordWriter(plan.folder / "requests-0.arrows", streamed=self._pool.streams)
         # pyarrow's first write takes a quarter of a second of CPU
-        self._writer.write(np.empty(0, RECORD), Chunks.of([]) if prompts is not None else None)
-        self._batches = Batches(self._target)
+        self._writer.write(np.empty(0, RECORD), Chunks.of([]) if self._pool.streams else None)
+        self._batches = Batches(self._pool.target)
         self._orders = Orders()
         self._cpu: list[tuple[int, float]] = []
         self._interrupted = False
@@ -120,17 +119,16 @@ class Worker:
             raise RunError(f"target {self._plan.target}: not all of {users} connections stood within {limit_s:g} s")
         self._recorder.keep(self._plan.folder)
         self._executed = self._batches.executed()
-        self._target.close()
+        for member in self._members:
+            member.target.close()
         self._report()
 
     def _make_engine(self) -> Engine | CallEngine:
-        target: Any = self._target
-        if hasattr(target, "requests"):
-            return Engine(target, target.requests(self._payloads), self._workload, self._recorder)
-        return CallEngine(target, self._payloads, self._workload, self._recorder)
+        wired = hasattr(self._pool.target, "requests")
+        return (Engine if wired else CallEngine)(self._pool, self._workload, self._recorder)
 
     def _ready(self) -> None:
-        _tell(ready=asdict(self._facts))
+        _tell(ready=asdict(self._facts[0]))
         if not self._orders.wait_for_go():
             self._engine.stop()
             return
@@ -160,7 +158,7 @@ class Worker:
             )
 
     def _drain(self) -> None:
-        self._recorder.drain(self._target, self._reference, self._writer)
+        self._recorder.drain(self._writer)
 
     def _report(self) -> None:
         phases, engine = self._engine.phases, self._engine
@@ -177,7 +175,7 @@ class Worker:
                     "reconnects": engine.reconnects,
                     "cpu_s": self._cpu_share() * length_s,
                     "engine_cpu_s": self._generator_cpu_share() * length_s,
-                    "tolerance": self._reference.tolerance,
+                    "tolerance": self._members[0].reference.tolerance,
                     "messages": {ERRORS[code]: message for code, message in self._recorder.messages.items()},
                 }
                 | self._told(),
@@ -186,7 +184,7 @@ class Worker:
 
     def _told(self) -> dict[str, Any]:
         """What the target found out on the way: executed batch sizes, and how tokens were counted in how many replies."""
-        told = {"batches": self._executed, "tokens_counted": getattr(self._target, "counted", {})}
+        told = {"batches": self._executed, "tokens_counted": getattr(self._pool.target, "counted", {})}
         return {key: value for key, value in told.items() if value}
 
     def _generator_cpu_share(self) -> float:
@@ -200,6 +198,13 @@ class Worker:
             return 0.0
         (t0, cpu0), (t1, cpu1) = self._cpu
         return (cpu1 - cpu0) / max((t1 - t0) / 1e9, 1e-9)
+
+
+def _members(plan: Plan) -> Iterator[Member]:
+    """Each part of the workload with its target, its requests and its reference answers."""
+    for part in plan.workload.parts:
+        target = open_target(plan.target, part, plan.onnx)
+        yield Member(part, target, payloads.make(part), Reference.load(part.check, plan.reference))
 
 
 class Orders:

@@ -74,7 +74,7 @@ class OpenAI:
         assert generate is not None
         ids = np.ones(0 if generate.form == "text" else 1, np.int64)
         prompt = Prompt(ids, "the" if generate.form == "text" else "", 1, 1, generate.ignore_eos)
-        tried = trial.send(self._word, self.address, self._request(prompt), self._workload.timeout_ns)
+        tried = trial.send(self._word, self, self._request(prompt), self._workload.timeout_ns)
         verdict = self.judge(tried.reply, b"")
         if verdict == FINE:
             verdict = self.streamed(tried.reply, prompt).verdict

@@ -6,6 +6,7 @@ from functools import lru_cache
 from bench.wire.line import Buffer, Head, ProtocolError, Reply, WireRequest
 
 HEAD_LIMIT = 65536
+_SMALL = 8192
 _END = b"\r\n\r\n"
 _UNTIL_CLOSE, _CHUNKED = -1, -2
 _SIZE, _CHUNK_END, _TRAILERS = 0, -1, -2  # what comes next of a chunked body, where it is no chunk
@@ -70,7 +71,8 @@ class Http1Line:
         return b""
 
     def ask(self, request: WireRequest) -> Sequence[Buffer]:
-        return (request.head, request.body)
+        # a copy of little is cheaper than a second buffer
+        return (request.head + request.body,) if len(request.body) < _SMALL else (request.head, request.body)
 
     def owed(self) -> Sequence[Buffer]:
         return ()

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import store
+from bench import payloads, store
 from bench import workload as workloads
 from bench.load.answers import Reference
+from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder
 from bench.payloads import Prompt
 from bench.record import BROKEN, PROTOCOL, RECORD, STATUS, Chunks, Run
@@ -246,14 +247,25 @@ def nobody() -> Iterator[tuple[str, int]]:
 def drained() -> Callable[..., np.ndarray]:
     """The records that the rows become which a recorder was told to hand over."""
 
-    def drain(recorder: Recorder, target: Any, answers: Tensors | None = None) -> np.ndarray:
+    def drain(recorder: Recorder) -> np.ndarray:
         written = Written()
-        stacked = answers or {}
-        each = {n: {name: a[n] for name, a in stacked.items()} for n in range(min(map(len, stacked.values()), default=0))}
-        recorder.drain(target, Reference(Check(tolerance=1e-3), each), written)  # type: ignore[arg-type]
+        recorder.drain(written)  # type: ignore[arg-type]
         return written.records
 
     return drain
+
+
+@pytest.fixture
+def pool() -> Callable[..., Pool]:
+    """The requests of a workload for a target, held to `answers`: {output: one for each request}."""
+
+    def make(target: Any, workload: Workload, answers: Tensors | None = None, requests: Any = None) -> Pool:
+        stacked = answers or {}
+        each = {n: {name: a[n] for name, a in stacked.items()} for n in range(min(map(len, stacked.values()), default=0))}
+        made = payloads.make(workload) if requests is None else requests
+        return Pool([Member(workload, target, made, Reference(Check(tolerance=1e-3), each))])
+
+    return make
 
 
 @pytest.fixture
@@ -272,9 +284,9 @@ def streaming() -> Callable[[tuple[str, int]], Streaming]:
 def written() -> Callable[[Recorder, Any], Written]:
     """What a writer is given of the rows that a recorder was told to hand over."""
 
-    def drain(recorder: Recorder, target: Any) -> Written:
+    def drain(recorder: Recorder) -> Written:
         kept = Written()
-        recorder.drain(target, Reference(Check(), {}), kept)  # type: ignore[arg-type]
+        recorder.drain(kept)  # type: ignore[arg-type]
         return kept
 
     return drain

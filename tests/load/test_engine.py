@@ -55,14 +55,15 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def run(plain: Any, drained: Callable[..., np.ndarray]) -> Iterator[Callable[..., Ended]]:
+def run(plain: Any, pool: Any, drained: Callable[..., np.ndarray]) -> Iterator[Callable[..., Ended]]:
     """Carries out a workload against an address; `meanwhile` is called once it has begun."""
     engines_made: list[Engine] = []
 
     def carry_out(address: tuple[str, int], workload: Workload, meanwhile: Callable[[Engine], None] | None = None) -> Ended:
         target, tensors = plain(address), payloads.make(workload)
-        recorder = Recorder(workload, payloads.items(workload))
-        engine = Engine(target, target.requests(tensors), workload, recorder)
+        requests = pool(target, workload, {"x": np.stack([t["x"] for t in tensors])})
+        recorder = Recorder(requests)
+        engine = Engine(requests, workload, recorder)
         engines_made.append(engine)
         for _ in range(workload.load.connections):
             engine.open_seat()
@@ -74,7 +75,7 @@ def run(plain: Any, drained: Callable[..., np.ndarray]) -> Iterator[Callable[...
         wait_for(lambda: engine.finished)
         engine.join()
         assert engine.failure is None
-        records = drained(recorder, target, {"x": np.stack([t["x"] for t in tensors])})
+        records = drained(recorder)
         return Ended(engine, phases, recorder, np.sort(records, order="id"))
 
     yield carry_out
@@ -373,11 +374,12 @@ def test_a_stop_waits_for_what_is_under_way(serve: Any, run: Any) -> None:
     assert ended.engine.unsent == 0
 
 
-def test_a_stop_before_the_start_sends_nothing(serve: Any, plain: Any) -> None:
+def test_a_stop_before_the_start_sends_nothing(serve: Any, plain: Any, pool: Any) -> None:
     """An engine that was told to stop while it waited for the start ends at once."""
     server = serve(lambda x: x.reply())
     made = workload()
-    engine = Engine(plain(server.address), plain(server.address).requests(payloads.make(made)), made, Recorder(made, 1))
+    requests = pool(plain(server.address), made)
+    engine = Engine(requests, made, Recorder(requests))
     engine.open_seat()
     wait_for(engine.ready)
     engine.stop()

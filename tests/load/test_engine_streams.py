@@ -59,7 +59,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def run(serve: Any, streaming: Any, written: Any) -> Iterator[Callable[..., Ended]]:
+def run(serve: Any, streaming: Any, pool: Any, written: Any) -> Iterator[Callable[..., Ended]]:
     """Carries out a workload against a script."""
     engines: list[Engine] = []
 
@@ -68,8 +68,9 @@ def run(serve: Any, streaming: Any, written: Any) -> Iterator[Callable[..., Ende
     ) -> Ended:
         made = made or workload()
         target, prompts = streaming(serve(script).address), payloads.make(made)
-        recorder = Recorder(made, 1, prompts=prompts)  # type: ignore[arg-type]
-        engines.append(Engine(target, target.requests(prompts), made, recorder))
+        requests = pool(target, made, requests=prompts)
+        recorder = Recorder(requests)
+        engines.append(Engine(requests, made, recorder))
         engine = engines[-1]
         for _ in range(made.load.connections):
             engine.open_seat()
@@ -79,7 +80,7 @@ def run(serve: Any, streaming: Any, written: Any) -> Iterator[Callable[..., Ende
         wait_for(lambda: engine.finished)
         engine.join()
         assert engine.failure is None
-        kept = written(recorder, target)
+        kept = written(recorder)
         return Ended(engine, recorder, np.sort(kept.records, order="id"), kept.streams(), target)
 
     yield carry_out

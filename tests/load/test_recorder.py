@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bench import payloads
 from bench.load import recorder as recorders
 from bench.load.answers import KEPT, Reference
+from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder
 from bench.payloads import Prompt
 from bench.record import (
@@ -21,6 +22,7 @@ from bench.record import (
     NOT_COMPARED,
     OK,
     PROTOCOL,
+    QUEUED,
     RECORD,
     SAME,
     STALLED,
@@ -35,15 +37,16 @@ from bench.testing import make_workload
 from bench.workload import Check, DataType, Generate, Input, Payload
 
 Drain = Callable[..., np.ndarray]
+ONES = {"x": np.ones((4, 2))}
 
 
 @pytest.fixture
 def drained(drained: Drain) -> Drain:
     """The records that all rows become."""
 
-    def drain(recorder: Recorder, *others: Any) -> np.ndarray:
+    def drain(recorder: Recorder) -> np.ndarray:
         recorder.hand_over()
-        return drained(recorder, *others)
+        return drained(recorder)
 
     return drain
 
@@ -55,30 +58,33 @@ class Echoing:
         return {"x": answer["x"]}
 
 
-def make_recorder(every: int = 1, distinct: int = 4) -> Recorder:
-    payload = Payload({"x": Input(DataType("FP32"), (1, 4))}, distinct=distinct)
-    return Recorder(make_workload(check=Check(every=every), payload=payload), items=7, worker=3)
+def make_recorder(every: int = 1, distinct: int = 4, answers: Tensors | None = None) -> Recorder:
+    """Of seven items a request, on worker 3; held to `answers`: {output: one for each request}."""
+    payload = Payload({"x": Input(DataType("FP32"), (7, 4))}, distinct=distinct)
+    made = make_workload(check=Check(every=every), payload=payload)
+    stored = {n: {name: a[n] for name, a in (answers or {}).items()} for n in range(distinct)} if answers else {}
+    return Recorder(Pool([Member(made, Echoing(), payloads.make(made), Reference(Check(tolerance=1e-3), stored))]), worker=3)
 
 
 def good(recorder: Recorder, number: int, payload: int = 0, value: float = 1.0) -> None:
     """A good reply to request `number`, whose output is `value`."""
-    recorder.add(number, payload, 10, 11, 20 + number, 200, OK, "", {"x": np.full(2, value)})
+    recorder.add(number, payload, (10, 11, 20 + number), 200, FINE, {"x": np.full(2, value)})
 
 
 def test_a_row_becomes_a_record_field_by_field(drained: Drain) -> None:
     """Items and worker are the recorder's, the rest is the request's."""
     recorder = make_recorder()
-    recorder.add(2**40, 2, -5, 6, 7, 504, TIMEOUT, "no reply", None)
-    assert drained(recorder, Echoing()).tolist() == [(2**40, 2, -5, 6, 7, 7, 504, TIMEOUT, NOT_COMPARED, 3)]
+    recorder.add(2**40, 2, (-5, 6, 7), 504, Verdict(TIMEOUT, "no reply"), None, QUEUED)
+    assert drained(recorder).tolist() == [(2**40, 2, -5, 6, 7, 7, 504, TIMEOUT, NOT_COMPARED, 3, QUEUED)]
     assert recorder.messages == {TIMEOUT: "no reply"}
 
 
 def test_a_reply_with_a_wrong_answer_becomes_an_error(drained: Drain) -> None:
     """It counts as an error and the message names the output, the difference and what is allowed."""
-    recorder = make_recorder()
+    recorder = make_recorder(answers=ONES)
     good(recorder, 0)
     good(recorder, 1, value=1.5)
-    records = drained(recorder, Echoing(), {"x": np.ones((4, 2))})
+    records = drained(recorder)
     assert list(records["error"]) == [OK, ANSWER]
     assert list(records["check"]) == [SAME, DIFFERENT]
     assert (recorder.done, recorder.errors) == (2, 1)
@@ -87,19 +93,19 @@ def test_a_reply_with_a_wrong_answer_becomes_an_error(drained: Drain) -> None:
 
 def test_a_reply_whose_outputs_cannot_be_read_is_a_wrong_answer(drained: Drain) -> None:
     """A server that sends nonsense costs its requests, not the run."""
-    recorder = make_recorder()
-    recorder.add(0, 0, 0, 0, 1, 200, OK, "", {})
+    recorder = make_recorder(answers=ONES)
+    recorder.add(0, 0, (0, 0, 1), 200, FINE, {})
     good(recorder, 1, payload=1)
-    assert list(drained(recorder, Echoing(), {"x": np.ones((4, 2))})["error"]) == [ANSWER, OK]
+    assert list(drained(recorder)["error"]) == [ANSWER, OK]
     assert recorder.messages == {ANSWER: "the outputs in a reply cannot be read: KeyError: 'x'"}
 
 
 def test_one_reply_in_every_is_compared_and_the_first_to_each_request(drained: Drain) -> None:
     """With every = 10 and 4 requests in turn: 0 to 3, because they are the first, then 10, 20 and 30."""
-    recorder = make_recorder(every=10)
+    recorder = make_recorder(every=10, answers=ONES)
     for number in range(35):
         good(recorder, number, payload=number % 4)
-    records = drained(recorder, Echoing(), {"x": np.ones((4, 2))})
+    records = drained(recorder)
     assert list(records["id"][records["check"] == SAME]) == [0, 1, 2, 3, 10, 20, 30]
     assert set(records["check"]) == {SAME, NOT_COMPARED}
 
@@ -108,16 +114,16 @@ def test_without_a_reference_nothing_is_compared(drained: Drain) -> None:
     """No check is left open: each says that it was not made."""
     recorder = make_recorder()
     good(recorder, 0)
-    assert list(drained(recorder, Echoing())["check"]) == [NOT_COMPARED]
+    assert list(drained(recorder)["check"]) == [NOT_COMPARED]
 
 
 def test_answers_to_the_first_requests_are_kept(drained: Drain) -> None:
     """The first good reply to each of the first 16 of 20 requests, not a later one."""
     recorder = make_recorder(distinct=20)
-    recorder.add(0, 3, 0, 0, 1, 503, TIMEOUT, "", None)
+    recorder.add(0, 3, (0, 0, 1), 503, Verdict(TIMEOUT, ""), None)
     for number in range(1, 61):
         good(recorder, number, payload=number % 20, value=float(number))
-    drained(recorder, Echoing())
+    drained(recorder)
     assert sorted(recorder.answers) == list(range(KEPT)) == list(range(16))
     assert [float(recorder.answers[n]["x"][0]) for n in (1, 2, 3, 15, 0)] == [1, 2, 3, 15, 20]
 
@@ -131,8 +137,8 @@ def test_rows_stay_until_they_are_handed_over(drained: Drain) -> None:
 
     recorder = make_recorder()
     good(recorder, 0)
-    recorder.drain(Echoing(), Reference(Check(), {}), Refusing())  # type: ignore[arg-type]
-    assert len(drained(recorder, Echoing())) == 1
+    recorder.drain(Refusing())  # type: ignore[arg-type]
+    assert len(drained(recorder)) == 1
 
 
 @given(handovers=st.lists(st.integers(0, 30), max_size=8), chunk=st.integers(1, 20))
@@ -153,7 +159,7 @@ def test_no_row_is_lost_or_doubled_however_they_change_hands(handovers: list[int
                 assert np.all(records["check"] <= DIFFERENT)
                 written.extend(records["id"].tolist())
 
-        recorder.drain(Echoing(), Reference(Check(), {}), Writing())  # type: ignore[arg-type]
+        recorder.drain(Writing())  # type: ignore[arg-type]
         assert written == list(range(number))
 
 
@@ -167,10 +173,10 @@ class Streaming:
         return answer
 
 
-def stream_recorder(every: int = 1, distinct: int = 4) -> Recorder:
+def stream_recorder(every: int = 1, distinct: int = 4, reference: dict[int, Tensors] | None = None) -> Recorder:
     payload = Payload(generate=Generate(prompt_tokens=3, output_tokens=2), distinct=distinct)
     made = make_workload(check=Check(every=every), payload=payload)
-    return Recorder(made, items=1, prompts=payloads.make(made))  # type: ignore[arg-type]
+    return Recorder(Pool([Member(made, Streaming(), payloads.make(made), Reference(Check(tolerance=0.1), reference or {}))]))
 
 
 def stream(*t_ns: int, verdict: Verdict = FINE, tokens: tuple[int, ...] = (5, 6)) -> Streamed:
@@ -179,10 +185,10 @@ def stream(*t_ns: int, verdict: Verdict = FINE, tokens: tuple[int, ...] = (5, 6)
 
 
 def add(recorder: Recorder, number: int, answer: Streamed | None, verdict: Verdict = FINE, payload: int = 0) -> None:
-    recorder.add(number, payload, 10, 11, 20 + number, 200, *verdict, answer)
+    recorder.add(number, payload, (10, 11, 20 + number), 200, verdict, answer)
 
 
-def drain(recorder: Recorder, reference: dict[int, Tensors] | None = None) -> list[tuple[np.ndarray, Chunks]]:
+def drain(recorder: Recorder) -> list[tuple[np.ndarray, Chunks]]:
     """What is written of all rows."""
     written: list[tuple[np.ndarray, Chunks]] = []
 
@@ -191,7 +197,7 @@ def drain(recorder: Recorder, reference: dict[int, Tensors] | None = None) -> li
             written.append((records, chunks))
 
     recorder.hand_over()
-    recorder.drain(Streaming(), Reference(Check(tolerance=0.1), reference or {}), Writing())  # type: ignore[arg-type]
+    recorder.drain(Writing())  # type: ignore[arg-type]
     return written
 
 
@@ -234,11 +240,11 @@ def test_a_stream_fails_by_what_was_measured_unless_the_server_said_more(measure
 def test_good_streams_are_held_to_the_reference_as_often_as_asked() -> None:
     """The first good one to each request, then one in `every`; a failed one does not use up the first."""
     reference: dict[int, Tensors] = {0: {"tokens": np.array([5, 6]), "margin": np.ones(2, np.float32)}}
-    recorder = stream_recorder(every=4, distinct=1)
+    recorder = stream_recorder(every=4, distinct=1, reference=reference)
     add(recorder, 0, stream(12, verdict=Verdict(TOKENS, "few")))
     for number in range(1, 10):
         add(recorder, number, stream(12, 13, tokens=(5, 9) if number == 8 else (5, 6)))
-    ((records, _),) = drain(recorder, reference)
+    ((records, _),) = drain(recorder)
     assert list(records["check"]) == [
         NOT_COMPARED,
         SAME,

@@ -12,7 +12,9 @@ import pytest
 from bench import arrivals, payloads
 from bench.arrivals import Closed, Constant, Rate
 from bench.load import threads as engines
+from bench.load.answers import Reference
 from bench.load.phases import Phases
+from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder
 from bench.load.threads import CallEngine
 from bench.payloads import Prompt
@@ -20,7 +22,7 @@ from bench.record import ERRORS, SAME, STALLED
 from bench.slo import Nanoseconds
 from bench.targets.base import FINE, CallReply, Streamed, Verdict
 from bench.testing import MS, make_workload
-from bench.workload import Generate, Payload, Workload
+from bench.workload import Check, Generate, Payload, Workload
 
 LIMIT_S = 20.0  # a wait this long means that it will never come
 
@@ -59,9 +61,16 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
+def made_for(target: Scripted, workload: Workload) -> tuple[CallEngine, Recorder]:
+    requests = payloads.make(workload)
+    answers: dict[int, Any] = {} if workload.payload.generate else dict(enumerate(requests))
+    pool = Pool([Member(workload, target, requests, Reference(Check(tolerance=1e-3), answers))])
+    recorder = Recorder(pool)
+    return CallEngine(pool, workload, recorder), recorder
+
+
 def started(target: Scripted, workload: Workload) -> tuple[CallEngine, Recorder]:
-    recorder = Recorder(workload, 1)
-    engine = CallEngine(target, payloads.make(workload), workload, recorder)  # type: ignore[arg-type]
+    engine, recorder = made_for(target, workload)
     for _ in range(workload.load.connections):
         engine.open_seat()
     wait_for(engine.ready)
@@ -88,7 +97,7 @@ def test_every_user_calls_again_when_the_reply_came(drained: Any) -> None:
     target, made = Scripted(), workload(load=Closed(3), requests=20)
     engine, recorder = started(target, made)
     finish(engine)
-    records = np.sort(drained(recorder, target, {"x": np.stack([t["x"] for t in payloads.make(made)])}), order="id")
+    records = np.sort(drained(recorder), order="id")
     assert target.callers == 3
     assert 20 <= len(records) <= 22
     assert sorted(target.calls, key=lambda c: c[1]) == [(n % 4, n) for n in range(len(records))]
@@ -104,7 +113,7 @@ def test_a_schedule_is_intended_exactly(drained: Any) -> None:
     target, made = Scripted(), workload(load=load, requests=30)
     engine, recorder = started(target, made)
     finish(engine)
-    records = np.sort(drained(recorder, target), order="intended_ns")
+    records = np.sort(drained(recorder), order="intended_ns")
     assert engine.phases is not None
     assert list(records["intended_ns"] - engine.phases.start_ns) == list(islice(arrivals.offsets_ns(load, seed=1), 30))
     assert np.all(records["start_ns"] >= records["intended_ns"])
@@ -119,7 +128,7 @@ def test_sends_that_find_no_thread_free_are_late_but_in_the_warm_up(drained: Any
     wait_for(lambda: engine.late >= 3 and engine.phases is not None and engine.phases.end_ns < time.perf_counter_ns())
     gate.set()
     finish(engine)
-    records = np.sort(drained(recorder, target), order="id")
+    records = np.sort(drained(recorder), order="id")
     assert engine.late == 3
     assert len(records) == 10
     assert np.all(records["start_ns"][1:] >= records["end_ns"][0])
@@ -136,7 +145,7 @@ def test_a_call_that_raises_is_an_error_of_the_server(drained: Any) -> None:
     target = Scripted(script)
     engine, recorder = started(target, workload())
     finish(engine)
-    records = drained(recorder, target)
+    records = drained(recorder)
     assert [ERRORS[code] for code in records["error"]] == ["", "status", "", "", ""]
     assert recorder.messages == {ERRORS.index("status"): "ZeroDivisionError: by the server"}
 
@@ -148,7 +157,7 @@ def test_a_stop_ends_a_schedule_whose_next_send_is_far_away(drained: Any) -> Non
     wait_for(lambda: recorder.done == 1)
     engine.stop()
     finish(engine)
-    assert len(drained(recorder, target)) == 1
+    assert len(drained(recorder)) == 1
     assert (engine.sent, engine.unsent) == (1, 0)
 
 
@@ -161,7 +170,7 @@ def test_a_stop_counts_what_was_due_and_never_sent(drained: Any) -> None:
     engine.stop()
     gate.set()
     finish(engine)
-    assert len(drained(recorder, target)) == 1
+    assert len(drained(recorder)) == 1
     assert (engine.sent, engine.unsent) == (1, 4)
 
 
@@ -183,7 +192,7 @@ def test_a_call_that_never_returns_is_given_up_after_a_stop(monkeypatch: pytest.
 def test_a_stop_before_the_start_sends_nothing(load: Any) -> None:
     """Users who wait for the start end when told to stop instead."""
     target, made = Scripted(), workload(load=load)
-    engine = CallEngine(target, payloads.make(made), made, Recorder(made, 1))  # type: ignore[arg-type]
+    engine, _ = made_for(target, made)
     for _ in range(2):
         engine.open_seat()
     wait_for(engine.ready)
@@ -197,7 +206,7 @@ def test_a_call_that_takes_longer_than_the_timeout_is_an_error_though_it_answers
     target = Scripted(lambda payload, number: time.sleep(0.02))
     engine, recorder = started(target, workload(requests=2, timeout_ns=Nanoseconds(10 * MS)))
     finish(engine)
-    records = drained(recorder, target)
+    records = drained(recorder)
     assert {ERRORS[code] for code in records["error"]} == {"timeout"}
 
 
@@ -210,7 +219,7 @@ def test_a_backlog_is_given_up_two_timeouts_after_the_end(drained: Any) -> None:
     target = Scripted(lambda payload, number: time.sleep(0.02))
     engine, recorder = started(target, made)
     finish(engine)
-    records = drained(recorder, target)
+    records = drained(recorder)
     assert len(records) + engine.unsent == 200
     assert engine.unsent >= 100
     assert np.all(records["start_ns"] <= engine.phases.end_ns + 2 * 50 * MS + 20 * MS + 10**9)  # type: ignore[union-attr]
@@ -238,13 +247,12 @@ class Streaming(Scripted):
 def test_the_answer_of_a_call_that_streams_is_taken_apart(written: Any) -> None:
     """One stream fell silent and keeps the piece that came; to take longer than the timeout is no error of a stream."""
     made = workload(payload=Payload(generate=Generate(prompt_tokens=3, output_tokens=2)), timeout_ns=Nanoseconds(10 * MS))
-    target, recorder = Streaming(), Recorder(made, 1, prompts=payloads.make(made))  # type: ignore[arg-type]
-    engine = CallEngine(target, payloads.make(made), made, recorder)  # type: ignore[arg-type]
+    engine, recorder = made_for(Streaming(), made)
     engine.open_seat()
     wait_for(engine.ready)
     engine.begin(Phases.of(made, time.perf_counter_ns() + 5 * MS))
     finish(engine)
-    kept = written(recorder, target)
+    kept = written(recorder)
     assert [ERRORS[code] for code in kept.records["error"]] == ["", "stalled", "", "", ""]
     assert [tokens for _, tokens in kept.streams().values()] == [[1, 1], [1], [1, 1], [1, 1], [1, 1]]
     assert recorder.messages == {STALLED: "it fell silent"}
@@ -257,8 +265,7 @@ def test_a_stream_that_goes_on_for_ever_is_given_up_and_counted() -> None:
         payload=Payload(generate=Generate(prompt_tokens=3, output_tokens=2)),
         requests=None, duration_ns=Nanoseconds(30 * MS), timeout_ns=Nanoseconds(10 * MS),
     )  # fmt: skip
-    target, recorder = Streaming(lambda payload, number: gate.wait(LIMIT_S)), Recorder(made, 1, prompts=payloads.make(made))  # type: ignore[arg-type]
-    engine = CallEngine(target, payloads.make(made), made, recorder)  # type: ignore[arg-type]
+    engine, _ = made_for(Streaming(lambda payload, number: gate.wait(LIMIT_S)), made)
     engine.open_seat()
     wait_for(engine.ready)
     engine.begin(Phases.of(made, time.perf_counter_ns() + 5 * MS))

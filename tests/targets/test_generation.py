@@ -1,7 +1,6 @@
 """What every target that streams tokens owes to whoever measures through it; the endpoints are scripted."""
 
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from bench.evidence.stream_accuracy import scripted
 from bench.payloads import Prompt
 from bench.targets import TARGETS, open_target
 from bench.targets.base import FINE, Streamed, Verdict, request_id
-from bench.targets.trial import read_reply
+from bench.targets.talk import Talk
 from bench.workload import Workload
 
 KINDS = ["openai", "triton-http", "triton-grpc", "flask"]
@@ -73,12 +72,11 @@ def ask_all(target: Any, prompts: list[Prompt], numbers: range) -> list[tuple[Ve
         replies = [(call(n % len(prompts), n), prompts[n % len(prompts)]) for n in numbers]
         return [(reply.verdict, target.streamed(reply.answer, prompt)) for reply, prompt in replies]
     answers, requests = [], target.requests(prompts)
-    with socket.create_connection(target.address, timeout=30) as connection:
+    with Talk(target, 30) as talk:
         for n in numbers:
-            head, id_at, body, _ = requests[n % len(prompts)]
-            head[id_at : id_at + 16] = request_id(n)
-            connection.sendall(head + body)
-            reply = read_reply(connection)
+            request = requests[n % len(prompts)]
+            request.head[request.id_at : request.id_at + 16] = request_id(n)
+            reply = talk.ask(request)
             answers.append((target.judge(reply, request_id(n)), target.streamed(reply, prompts[n % len(prompts)])))
     return answers
 

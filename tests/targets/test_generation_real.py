@@ -1,6 +1,5 @@
 """Tokens streamed by real servers, and by ONNX Runtime in process: through each target the same, those of the model alone."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from bench.runtime import generation
 from bench.targets import open_target
 from bench.targets.base import FINE, Streamed, request_id
 from bench.targets.streams import TOLD
-from bench.targets.trial import read_reply
+from bench.targets.talk import Talk
 from bench.workload import Workload
 
 pytestmark = pytest.mark.real
@@ -69,9 +68,8 @@ def streams(target: Any, made: Workload) -> list[Streamed]:
     answers = []
     for n, (request, prompt) in enumerate(zip(target.requests(prompts), prompts, strict=True)):
         request.head[request.id_at : request.id_at + 16] = request_id(n)
-        with socket.create_connection(target.address, timeout=30) as connection:
-            connection.sendall(request.head + request.body)
-            reply = read_reply(connection)
+        with Talk(target, 30) as talk:
+            reply = talk.ask(request)
         assert target.judge(reply, request_id(n)) == FINE
         answers.append(target.streamed(reply, prompt))
     return answers
@@ -113,9 +111,8 @@ def test_what_triton_refuses_within_the_stream_is_told_in_its_words(kind: str, p
             assert target.streamed(good.answer, payloads.make(ids)[0]).verdict == FINE
         else:
             request = target.requests(payloads.make(texts))[0]
-            with socket.create_connection(target.address, timeout=30) as connection:
-                connection.sendall(request.head + request.body)
-                reply = read_reply(connection)
+            with Talk(target, 30) as talk:
+                reply = talk.ask(request)
             verdict = target.judge(reply, b"")
             if verdict == FINE:
                 verdict = target.streamed(reply, payloads.make(texts)[0]).verdict

@@ -1,7 +1,6 @@
 """Models of users': texts, several inputs and outputs, dimensions that differ from request to request."""
 
 import dataclasses
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from bench.record import ERRORS
 from bench.targets import kserve_model, open_target
 from bench.targets.base import FINE, Verdict, WireRequest, request_id
 from bench.targets.kserve import model_path
-from bench.targets.trial import read_reply
+from bench.targets.talk import Talk
 from bench.tensors import Tensors, TensorSpec
 from bench.wire.line import Reply
 from bench.workload import Workload
@@ -58,9 +57,8 @@ def open_own(kind: str, own: Any, stand_in: StandIn, workload: Workload, **chang
 def exchange(target: Any, request: WireRequest, number: int) -> Reply:
     """Send a request as the engine does, and read its reply."""
     request.head[request.id_at : request.id_at + 16] = request_id(number)
-    with socket.create_connection(target.address, timeout=30) as connection:
-        connection.sendall(request.head + request.body)
-        return read_reply(connection)
+    with Talk(target, 30) as talk:
+        return talk.ask(request)
 
 
 def replies(target: Any, requests: list[Tensors]) -> list[tuple[Verdict, Tensors]]:

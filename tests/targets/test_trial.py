@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from bench import words
 from bench.errors import RunError
 from bench.targets import trial
 from bench.targets.base import WireRequest
+from bench.wire.http1 import Http1Line
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 WHOLE = HEAD + b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
@@ -44,7 +46,8 @@ def serve() -> Iterator[Serve]:
 
 def tried(address: tuple[str, int], timeout_ns: int = 10**9) -> trial.Trial:
     request = WireRequest(bytearray(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), 0, b"")
-    return trial.send(words.parse("openai://{}:{}".format(*address)), address, request, timeout_ns)
+    target = SimpleNamespace(address=address, line=Http1Line)
+    return trial.send(words.parse("openai://{}:{}".format(*address)), target, request, timeout_ns)
 
 
 @pytest.mark.parametrize("closes", [True, False])
