@@ -139,14 +139,15 @@ def _store(batch: pa.RecordBatch) -> pa.RecordBatch:
 def read_records(parquet: Path, streams: Sequence[Path]) -> tuple[np.ndarray, Chunks | None]:
     """Records (RECORD [n]) and, where replies were streamed, their chunks. An exception of DAMAGE."""
     batches = list(_stored_batches(parquet, streams))
-    records = np.empty(sum(len(b) for b in batches), RECORD)
+    records = np.zeros(sum(len(b) for b in batches), RECORD)
     chunks = _chunks(batches) if batches and "chunks_ns" in batches[0].schema.names else None
     at = 0
     while batches:
         batch = batches.pop(0)
         part = records[at : at + len(batch)]
         for name in RECORD.names or ():
-            part[name] = _numbers(batch.column(name))
+            if name != "waited" or name in batch.schema.names:  # which records of earlier versions do not tell
+                part[name] = _numbers(batch.column(name))
         at += len(batch)
     return records, chunks
 

@@ -215,7 +215,8 @@ def to_builtins(workload: Workload) -> dict[str, Any]:
     """The same workload as a document of plain values, as a file would hold it; `from_builtins` reads it back."""
     document = msgspec.to_builtins(workload, enc_hook=_encode)
     assert isinstance(document, dict)
-    return {key: value for key, value in document.items() if value is not None}
+    left_out = ("model", "payload", "check") if workload.mix else ("mix",)
+    return {key: value for key, value in document.items() if value is not None and key not in left_out}
 
 
 def payload_bytes(workload: Workload) -> int:

@@ -15,6 +15,7 @@ from bench.errors import RunError
 from bench.load import once
 from bench.record import BROKEN, STATUS
 from bench.targets.base import FINE, CallReply, Streamed, Verdict, WireRequest
+from bench.wire.http1 import Http1Line
 from bench.workload import Workload
 
 WORD = words.parse("triton-http://127.0.0.1:1")
@@ -32,6 +33,8 @@ PROMPTS = make_workload({"generate": {"prompt_tokens": 4, "output_tokens": 2}})
 
 class Wire:
     """A target on a socket, whose replies are good as long as they are whole."""
+
+    line = Http1Line
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address, self.closed, self.ids = address, False, list[bytes]()
