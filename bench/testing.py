@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.arrivals import Closed, Constant, Rate
 from bench.lengths import Uniform
-from bench.record import ERRORS, NOT_COMPARED, RECORD, SAME, Chunks, Run, Samples
+from bench.record import AT_ONCE, ERRORS, NOT_COMPARED, RECORD, SAME, Chunks, Run, Samples
 from bench.workload import Check, DataType, Generate, Input, Model, Payload, Workload
 
 MS = 1_000_000
@@ -53,6 +53,7 @@ def make_run(
     every_ms: float | None = None,
     lag_ms: float | Sequence[float] = 0.0,
     errors: Mapping[int, str] | None = None,
+    waited: int | Sequence[int] = AT_ONCE,
     compared: int | None = None,
     window_ms: tuple[float, float] | None = None,
     samples: Mapping[tuple[str, str], Iterable[tuple[float, float]]] | None = None,
@@ -61,9 +62,9 @@ def make_run(
 ) -> Run:
     """A run whose requests took `latencies_ms`: one user's, each sent when the last reply came, or sent every `every_ms`.
 
-    Request n fails with the kind `errors`[n]; the first `compared` (all, where None) were compared with the reference. The
-    window is from 0 to the last reply where none is given. `samples` are {(device, metric): [(t_ms, value), ...]}; `fields`
-    are Run's.
+    `lag_ms` is by how much each send was late, and `waited` what it waited for (a code of bench.record). Request n fails with
+    the kind `errors`[n]; the first `compared` (all, where None) were compared with the reference. The window is from 0 to the
+    last reply where none is given. `samples` are {(device, metric): [(t_ms, value), ...]}; `fields` are Run's.
     """
     latency_ns = np.rint(np.asarray(latencies_ms, np.float64) * MS).astype(np.int64)
     count = len(latency_ns)
@@ -72,6 +73,7 @@ def make_run(
     intended = ends - latency_ns if every_ms is None else np.rint(np.arange(count) * every_ms * MS).astype(np.int64)
     records["id"] = np.arange(count)
     records["items"] = 1
+    records["waited"] = waited
     records["intended_ns"] = intended
     records["start_ns"] = intended + np.rint(np.asarray(lag_ms, np.float64) * MS).astype(np.int64)
     records["end_ns"] = intended + latency_ns

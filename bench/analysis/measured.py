@@ -43,6 +43,10 @@ class Measured:
         """start - intended of the successes."""
         return self._between("intended_ns", "start_ns")
 
+    def waited(self) -> np.ndarray:
+        """What the sends of the successes had to wait for: AT_ONCE, QUEUED or CONNECTING."""
+        return np.asarray(self.run.records["waited"][self.good])
+
     def completed_ns(self) -> np.ndarray:
         """When successful replies came, those that came within the window, whenever they were sent: int64 ascending."""
         start, end = self.run.window_ns

@@ -170,7 +170,7 @@ class _Gpu:
         self._failing: set[str] = set()
 
     def read(self, warnings: list[str], look: bool) -> list[tuple[str, float]]:
-        """(metric, value) of each call that is answered, of processes when it is time to `look`; `warnings` get the rest once."""
+        """(metric, value) of each call that is answered, of processes only where to `look`; `warnings` get the rest once."""
         readings: list[tuple[str, float]] = []
         for name, call in list(self._calls.items()):
             if name == _PROCESSES and not look:

@@ -1,7 +1,7 @@
 """Did the generator send what was asked, when it was asked, with time to spare?
 
-A send is late for one of three reasons, which the engine counts apart: no connection was free, a connection had to be made
-first, or, what is left, the engine itself came too late.
+A send is late for one of three reasons, which each record tells apart: no connection was free, a connection had to be made
+first, or neither, and then the engine itself came too late.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from bench.analysis.quantiles import rank
 from bench.analysis.streaming import Streams
 from bench.analysis.validity.steady import meant_to_change
 from bench.arrivals import Closed
+from bench.record import AT_ONCE, CONNECTING, QUEUED
 
 SENT = 0.99  # of the schedule's sends, made within the window
 LATE = 0.01  # of the sends may be late
@@ -26,16 +27,12 @@ SLICES = 12  # of a window whose rate is meant to change: the busiest counts
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """Late sends of an open loop, why those were late that could not help it, and after how many ns a send is late."""
+    """Late sends of an open loop by what they waited for, and after how many ns a send is late."""
 
-    late: int
-    queued: int  # found no connection free
-    connecting: int  # had to connect first
+    by_generator: int  # nothing: a connection was free
+    queued: int  # a connection to be free
+    connecting: int  # a connection to stand
     limit_ns: float
-
-    @property
-    def by_generator(self) -> int:
-        return self.late - self.queued - self.connecting
 
 
 def lateness(m: Measured, s: Streams | None) -> Lateness:
@@ -46,9 +43,8 @@ def lateness(m: Measured, s: Streams | None) -> Lateness:
         return Lateness(0, 0, 0, LAG_NS)
     middle = rank(len(answered), 0.5) - 1
     limit_ns = max(LAG_NS, LAG_SHARE * float(np.partition(answered, middle)[middle]))
-    late = int(np.count_nonzero(m.lag_ns() > limit_ns))
-    queued = min(late, int(m.run.load.get("late_without_connection", 0)))
-    return Lateness(late, queued, min(late - queued, int(m.run.load.get("late_connecting", 0))), limit_ns)
+    waited = np.bincount(m.waited()[m.lag_ns() > limit_ns], minlength=CONNECTING + 1)
+    return Lateness(int(waited[AT_ONCE]), int(waited[QUEUED]), int(waited[CONNECTING]), limit_ns)
 
 
 def reasons(m: Measured, sends: Lateness) -> Iterator[Reason]:

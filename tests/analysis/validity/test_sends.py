@@ -7,7 +7,7 @@ import pytest
 
 from bench.analysis.validity import validity
 from bench.arrivals import Constant, Rate
-from bench.record import Run
+from bench.record import AT_ONCE, CONNECTING, QUEUED, Run
 from bench.testing import Stream, make_run, make_stream_run, make_stream_workload
 
 
@@ -38,7 +38,7 @@ def test_a_schedule_of_which_more_than_one_in_a_hundred_was_not_sent_is_not_reac
 def test_a_send_after_the_end_of_the_window_was_not_made_in_it() -> None:
     """The last three of 200 sends left when the window was over: 98.5 %, though none was left out."""
     lag = np.where(np.arange(200) >= 197, 100.0, 0.0)
-    run = open_run(latency_ms=200.0, lag_ms=lag, load={"late_without_connection": 3})
+    run = open_run(latency_ms=200.0, lag_ms=lag, waited=QUEUED)
     assert reasons(run) == ["rate_not_reached"]
 
 
@@ -61,8 +61,8 @@ def test_late_sends_with_connections_free_are_the_generators_fault(
 
 
 def test_sends_that_waited_for_a_connection_warn_and_leave_the_run_valid() -> None:
-    """Lateness for want of a connection is what callers with so many connections would see."""
-    run = open_run(lag_ms=late(of=50, sends=200, by_ms=5.0), load={"late_without_connection": 49})
+    """Lateness for want of a connection is what callers with so many connections would see; one more is the engine's."""
+    run = open_run(lag_ms=late(of=50, sends=200, by_ms=5.0), waited=[QUEUED] * 49 + [AT_ONCE] * 151)
     assert reasons(run) == []
     assert warnings(run) == ["connections_busy"]
 
@@ -100,9 +100,9 @@ def test_a_stream_is_sent_late_by_the_measure_of_its_first_token() -> None:
 def test_sends_that_had_to_connect_first_are_not_the_engines_fault(first: int) -> None:
     """3 late sends of 200 are too many; 40 that waited for a new connection are warned of and leave the run valid."""
     lag = late(of=first + 3, sends=200, by_ms=5.0)
-    found = open_run(lag_ms=lag, load={"late_connecting": first})
+    found = open_run(lag_ms=lag, waited=[CONNECTING] * first + [AT_ONCE] * (200 - first))
     assert (reasons(found), warnings(found)) == (["generator_saturated"], ["connecting"] * bool(first))
-    assert reasons(open_run(lag_ms=lag, load={"late_connecting": first + 3})) == []
+    assert reasons(open_run(lag_ms=lag, waited=CONNECTING)) == []
 
 
 @pytest.mark.parametrize(("ceiling_hz", "expected"), [(140.0, ["generator_saturated"]), (144.0, [])])
