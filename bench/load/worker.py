@@ -22,6 +22,7 @@ from bench.load import Plan
 from bench.load.answers import Reference
 from bench.load.batches import Batches
 from bench.load.engine import Engine
+from bench.load.identity import asked_again
 from bench.load.phases import Phases
 from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder
@@ -119,6 +120,8 @@ class Worker:
             raise RunError(f"target {self._plan.target}: not all of {users} connections stood within {limit_s:g} s")
         self._recorder.keep(self._plan.folder)
         self._executed = self._batches.executed()
+        asked = began and not self._interrupted and self._plan.target.kind != "onnx"
+        self._identity = asked_again(self._pool.target, self._facts[0]) if asked else {}
         for member in self._members:
             member.target.close()
         self._report()
@@ -183,9 +186,9 @@ class Worker:
         )
 
     def _told(self) -> dict[str, Any]:
-        """What the target found out on the way: executed batch sizes, and how tokens were counted in how many replies."""
+        """What the target found out: executed batch sizes, how tokens were counted in how many replies, who answered."""
         told = {"batches": self._executed, "tokens_counted": getattr(self._pool.target, "counted", {})}
-        return {key: value for key, value in told.items() if value}
+        return {key: value for key, value in told.items() if value} | self._identity
 
     def _generator_cpu_share(self) -> float:
         """Of one core: the engine thread's, or all threads' where there are many; unknown beside a model in process."""

@@ -60,7 +60,8 @@ def test_a_plan_is_carried_out_from_probe_to_records(
     assert outcome.window_ns == (begun[0][1], np.sort(records["end_ns"])[39])
     assert (outcome.details["sent"], outcome.details["unsent"], outcome.details["messages"]) == (len(records), 0, {})
     assert load.pid is None
-    assert server.connections == 1 + 3  # the probe's, and one a user
+    assert server.connections == 1 + 3 + 1  # the probe's, one a user, and who it is asked again
+    assert outcome.details["server_at_end"] == outcome.details["server_at_start"]
     assert (tmp_path / "answers.arrow").exists()
     assert not (tmp_path / "load.log").exists()
 
