@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from bench.load.tls import TlsSocket
 from bench.wire.line import Buffer
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
@@ -60,7 +61,7 @@ class Connections:
             connection.close()
             self.refused.append((seat, os.strerror(problem)))
             return
-        seat.socket = connection
+        seat.socket = connection if self._tls is None else TlsSocket(connection, self._tls, self._host)
         seat.fd, seat.connected, seat.replies = connection.fileno(), False, 0
         seat.line = self._new_line()
         seat.deadline = time.perf_counter_ns() + self._timeout_ns

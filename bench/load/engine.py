@@ -38,6 +38,7 @@ class Engine:
         self._streams = pool.streams
         self._keeps = getattr(pool.target, "keeps_connections", True)  # False: whatever a reply's head says
         self._connections = Connections(pool.target, workload.timeout_ns)
+        self._tls = getattr(pool.target, "tls", None) is not None
         self._share, self._numbers = share, share.numbers()
         self._orders: deque[str] = deque()
         self._wanted = self._leaving = 0
@@ -254,6 +255,8 @@ class Engine:
                 self._lost(seat, CLOSED, f"the connection was closed: {error.strerror}", time.perf_counter_ns())
         if events & ~OUT and seat.connected:
             self._receive(seat)
+            while self._tls and seat.connected and seat.socket.pending():
+                self._receive(seat)
 
     def _receive(self, seat: Seat) -> None:
         try:
