@@ -19,6 +19,7 @@ class Plan:
     folder: Path
     onnx: Path | None = None  # the model's file, for targets in process
     reference: Path | None = None  # the reference answers, a file of bench.answers
+    ceilings: tuple[dict[str, Any], ...] = ()  # what the command's earlier runs found out about the generator; see load.ceiling
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,11 @@ class Engine:
         self._order("stop")
 
     def join(self) -> None:
-        """Wait for the thread to end."""
+        """Wait for the thread to end; nothing may be ordered after."""
         self._thread.join()
+        if self._bell >= 0:  # not by the thread: an order may still be on its way when that ends
+            os.close(self._bell)
+            self._bell = -1
 
     def _order(self, what: str) -> None:
         self._orders.append(what)
@@ -181,7 +184,6 @@ class Engine:
         self._recorder.hand_over()
         self._connections.close()
         self._timer.close()
-        os.close(self._bell)
         self.finished = True
 
     # ------------------------------------------------------------ sending

@@ -31,6 +31,7 @@ class Pool:
         self.turns = range(len(self.part)) if turns is None else turns
         self.items = [payloads.items(members[p].workload) for p in self.part]
         self.every = [members[p].workload.check.every for p in self.part]
+        self._wired: tuple[list[WireRequest], list[Callable[[Reply, bytes], Verdict]]] | None = None
         self.streams = hasattr(members[0].target, "streamed")  # a mix streams in all of its parts, or in none
 
     def __len__(self) -> int:
@@ -42,9 +43,11 @@ class Pool:
         return self.members[0].target
 
     def wire(self) -> tuple[list[WireRequest], list[Callable[[Reply, bytes], Verdict]]]:
-        """The serialized requests, and what judges the reply to each."""
-        requests = [request for member in self.members for request in member.target.requests(member.requests)]
-        return requests, [self.members[p].target.judge for p in self.part]
+        """The serialized requests, and what judges the reply to each: made once."""
+        if self._wired is None:
+            requests = [request for member in self.members for request in member.target.requests(member.requests)]
+            self._wired = requests, [self.members[p].target.judge for p in self.part]
+        return self._wired
 
     def caller(self) -> Callable[[int, int], CallReply]:
         """A function (request, number) -> reply for one thread."""

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from bench.errors import BenchError, RunError, UsageError
 from bench.load import Outcome, Plan, Progress
@@ -20,6 +21,8 @@ STOP_LIMIT_S = 15.0
 
 class LocustLoad:
     """A load carried out by Locust in a process of its own."""
+
+    _ceilings: ClassVar[list[dict[str, Any]]] = []  # of the generator, found by the runs of this command so far
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -40,7 +43,7 @@ class LocustLoad:
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )
         self._log_path = log_path
-        self._send(plan_to_json(plan))
+        self._send(plan_to_json(replace(plan, ceilings=tuple(self._ceilings))))
         facts = self._expect("ready")
         specs = {
             key: tuple(TensorSpec(s["name"], s["datatype"], tuple(s["shape"])) for s in facts[key])
@@ -57,10 +60,16 @@ class LocustLoad:
                 if kind == "progress":
                     progress(Progress(**news))
                 elif kind == "finished":
-                    return _outcome(news)
+                    return self._remembered(_outcome(news))
         except KeyboardInterrupt:
             return self._interrupt()
         raise self._died()
+
+    def _remembered(self, outcome: Outcome) -> Outcome:
+        ceiling = outcome.details.get("ceiling")
+        if ceiling and ceiling not in self._ceilings:
+            self._ceilings.append(ceiling)
+        return outcome
 
     def _interrupt(self) -> Outcome:
         """The user wants to stop: what was measured is still written."""

@@ -18,7 +18,7 @@ from bench import payloads, words
 from bench import workload as workloads
 from bench.columns import RecordWriter
 from bench.errors import BenchError, RunError
-from bench.load import Plan
+from bench.load import Plan, ceiling
 from bench.load.answers import Reference
 from bench.load.batches import Batches
 from bench.load.engine import Engine
@@ -43,6 +43,7 @@ def plan_to_json(plan: Plan) -> str:
         "folder": str(plan.folder),
         "onnx": str(plan.onnx or ""),
         "reference": str(plan.reference or ""),
+        "ceilings": plan.ceilings,
     }
     return json.dumps(document)
 
@@ -56,6 +57,7 @@ def plan_from_json(line: str) -> Plan:
         folder=Path(document["folder"]),
         onnx=Path(document["onnx"]) if document["onnx"] else None,
         reference=Path(document["reference"]) if document["reference"] else None,
+        ceilings=tuple(document["ceilings"]),
     )
 
 
@@ -101,6 +103,7 @@ class Worker:
 
     def run(self) -> None:
         """Prepare, wait for the word, send, and write what came."""
+        self._ceiling = ceiling.find(self._pool, self._workload, self._plan.ceilings)
         self._engine = self._make_engine()
         from bench.load.locust import drive
 
@@ -186,8 +189,9 @@ class Worker:
         )
 
     def _told(self) -> dict[str, Any]:
-        """What the target found out: executed batch sizes, how tokens were counted in how many replies, who answered."""
-        told = {"batches": self._executed, "tokens_counted": getattr(self._pool.target, "counted", {})}
+        """What was found out: executed batch sizes, how tokens were counted, what the generator can do, who answered."""
+        counted = getattr(self._pool.target, "counted", {})
+        told = {"batches": self._executed, "tokens_counted": counted, "ceiling": self._ceiling}
         return {key: value for key, value in told.items() if value} | self._identity
 
     def _generator_cpu_share(self) -> float:

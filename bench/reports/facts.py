@@ -6,7 +6,7 @@ from typing import Any
 from bench import lengths
 from bench.lengths import Length
 from bench.record import Run
-from bench.reports.tables import amount, plain
+from bench.reports.tables import amount, number, plain
 from bench.workload import Workload
 
 Facts = dict[str, str]
@@ -57,6 +57,18 @@ def load_settings(run: Run, load: str) -> Facts:
         "warm-up": f"{workload.warmup_ns / 1e9:g} s",
         "timeout": f"{workload.timeout_ns / 1e9:g} s",
         "compared replies": _compared(run),
+    } | _generator(run)
+
+
+def _generator(run: Run) -> Facts:
+    """What the generator reached, and took, against a server that does nothing."""
+    found = _table(run.load, "ceiling")
+    if not found.get("rate_hz"):
+        return {}
+    added = amount(found["added_p50_ns"] / 1e6, "ms")
+    return {
+        "generator": f"reaches {number(found['rate_hz'], 0)}/s here ({number(found['cpu_us'])} µs of CPU a request); "
+        f"against a server that does nothing a request takes {added}"
     }
 
 

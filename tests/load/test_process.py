@@ -66,6 +66,23 @@ def test_a_plan_is_carried_out_from_probe_to_records(
     assert not (tmp_path / "load.log").exists()
 
 
+def test_the_runs_of_a_command_measure_the_generator_once(
+    serve: Any, flask_like: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run, by another load, is told what the first has found out."""
+    monkeypatch.setattr(LocustLoad, "_ceilings", [])
+    server, workload, found = serve(flask_like), make_workload(warmup_ns=Nanoseconds(0), requests=4), []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        made = LocustLoad()
+        try:
+            made.prepare(plan_for(server, tmp_path / name, workload))
+            found.append(made.run(ignore, ignore).details["ceiling"])
+        finally:
+            made.close()
+    assert found[0]["rate_hz"] == found[1]["rate_hz"] > 0
+
+
 def test_streams_are_on_disk_with_every_piece(
     load: LocustLoad, serve: Any, flask_streaming: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
 ) -> None:

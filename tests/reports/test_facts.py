@@ -102,3 +102,13 @@ def test_the_model_of_the_reference_answers_is_not_told_as_the_server_s() -> Non
     known = facts.settings(run_with(target=target))
     shown = {key: value for key, value in known.items() if "model" in key}
     assert shown == {"reference model name": "m", "reference model digest": "0" * 16}
+
+
+def test_what_the_generator_can_do_stands_with_the_load() -> None:
+    """Where it was measured; a problem with that is no fact of the load."""
+    known = {"rate_hz": 86_012.3, "cpu_us": 11.36, "added_p50_ns": 74_808}
+    said = facts.load_settings(make_run([10.0], load={"ceiling": known}), "")["generator"]
+    assert (
+        said == "reaches 86,012/s here (11.4 µs of CPU a request); against a server that does nothing a request takes 0.075 ms"
+    )
+    assert "generator" not in facts.load_settings(make_run([10.0], load={"ceiling": {"problem": "no"}}), "")

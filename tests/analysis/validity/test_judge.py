@@ -1,10 +1,14 @@
-"""A run nothing is to be said of."""
+"""What is said of a run on the whole."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 from bench.analysis.validity import validity
 from bench.record import Run
 from bench.testing import make_run
+
+ROOT = Path(__file__).parents[3]
 
 
 def reasons(run: Run) -> list[str]:
@@ -24,3 +28,12 @@ def test_a_run_that_did_what_was_asked_is_valid_and_has_no_warnings() -> None:
     """Nothing is said of an undisturbed run, closed or open."""
     assert validity(make_run([10.0] * 100)) == ((), ())
     assert validity(open_run(load={"unsent": 0, "late_without_connection": 0, "engine_cpu_s": 0.1})) == ((), ())
+
+
+def test_every_reason_and_warning_is_explained_in_the_manual() -> None:
+    """By its code, in docs/validity.md; the manual has no other."""
+    sources = [path.read_text() for path in (ROOT / "bench" / "analysis" / "validity").glob("*.py")]
+    given = {code for source in sources for code in re.findall(r'Reason\(\s*f?"(\w+(?:\{metric\})?)"', source)}
+    given |= {f"gpu_{slowed}" for slowed in ("slowed_by_heat", "slowed_by_hardware")}
+    rows = [line.split("|")[1] for line in (ROOT / "docs" / "validity.md").read_text().splitlines() if line.startswith("| `")]
+    assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == given - {"gpu_{metric}"}
