@@ -27,6 +27,14 @@ GRACE_NS = 2 * 10**9  # how long an interrupted run waits for what is under way
 _PIECE = 16384  # larger reads cost an mmap each
 
 
+def waited_for(intended: int, released: int, now: int) -> int:
+    """What a send waited for that was due at `intended`, released by the pacer at `released` and found a connection at `now`.
+
+    Where the engine itself came later than the connection, it was nothing else.
+    """
+    return QUEUED if now - released >= released - intended else AT_ONCE
+
+
 class Engine:
     """Moves prepared requests over sockets. The public methods are for other threads, the rest is the engine's own."""
 
@@ -43,7 +51,7 @@ class Engine:
         self._orders: deque[str] = deque()
         self._wanted = self._leaving = 0
         self._idle: list[Seat] = []  # connected, waiting for something to send
-        self._due: deque[tuple[int, int]] = deque()  # (number, intended) of sends that found no seat free
+        self._due: deque[tuple[int, int, int]] = deque()  # (number, intended, released) of sends that found no seat free
         self._schedule: Iterator[tuple[int, int]] = iter(())
         self._number, self._next = 0, NEVER  # the schedule's next send
         self._swept = self._stop_ns = 0
@@ -198,13 +206,13 @@ class Engine:
             for seat in idle:
                 self._send(seat, next(self._numbers), time.perf_counter_ns())
             return
-        while self._next < self.phases.end_ns and self._next <= time.perf_counter_ns():
-            self._dispatch(self._number, self._next)
+        while self._next < self.phases.end_ns and self._next <= (now := time.perf_counter_ns()):
+            self._dispatch(self._number, self._next, now)
             self._advance()
         if self._next < self.phases.end_ns:
             self._timer.arm(self._next)
 
-    def _dispatch(self, number: int, intended: int) -> None:
+    def _dispatch(self, number: int, intended: int, now: int) -> None:
         assert self.phases is not None
         if self._idle:
             self._send(self._idle.pop(), number, intended)
@@ -212,12 +220,13 @@ class Engine:
             self._connect(self._connections.resting.popleft()[1], number, intended)
         else:
             self.late += intended >= self.phases.window_ns
-            self._due.append((number, intended))
+            self._due.append((number, intended, now))
 
     def _free(self, seat: Seat, now: int) -> None:
         """This connection may carry the next request."""
         if self._due:
-            self._send(seat, *self._due.popleft(), QUEUED)
+            number, intended, released = self._due.popleft()
+            self._send(seat, number, intended, waited_for(intended, released, now))
         elif self._leaving:
             self._leaving -= 1
             self._connections.part(seat)
@@ -353,7 +362,7 @@ class Engine:
         elif refused or (not self._due and not self._closed_loop):
             self._connections.resting.append((now + BACKOFF_NS, seat))
         elif self._due:
-            self._connect(seat, *self._due.popleft())
+            self._connect(seat, *self._due.popleft()[:2])
         elif self._closed_loop and self._sending(now):
             self._connect(seat, next(self._numbers), now)  # the user goes on at once: the time to connect is the user's time
         else:
@@ -368,6 +377,6 @@ class Engine:
             what = "no reply" if seat.connected else "no connection"
             self._lost(seat, TIMEOUT, f"{what} within {format_exact_duration(self._workload.timeout_ns)}", now)
         while (self._due or (self._closed_loop and self._sending(now))) and (rested := self._connections.rested(now)):
-            self._connect(rested, *(self._due.popleft() if self._due else (next(self._numbers), now)))
+            self._connect(rested, *(self._due.popleft()[:2] if self._due else (next(self._numbers), now)))
         self.cpu.look(now, self.phases)
         self._recorder.hand_over()

@@ -13,10 +13,10 @@ import pytest
 from bench import arrivals, payloads
 from bench.arrivals import Closed, Constant, Poisson, Rate
 from bench.load import engine as engines
-from bench.load.engine import Engine
+from bench.load.engine import Engine, waited_for
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
-from bench.record import ERRORS, SAME
+from bench.record import AT_ONCE, ERRORS, QUEUED, SAME
 from bench.slo import Nanoseconds
 from bench.testing import MS, make_workload
 from bench.workload import DataType, Input, Payload, Workload
@@ -170,6 +170,14 @@ def test_a_send_that_finds_no_connection_free_is_late_and_its_latency_says_so(se
     assert np.all(waited["start_ns"] >= records["end_ns"][0])
     assert np.all(waited["start_ns"] > waited["intended_ns"])
     assert np.all(np.diff(records["intended_ns"]) == 2 * MS)
+
+
+@pytest.mark.parametrize(
+    ("released", "now", "waited"), [(1, 50, QUEUED), (40, 80, QUEUED), (40, 79, AT_ONCE), (40, 40, AT_ONCE)]
+)
+def test_a_send_is_late_for_what_took_longer(released: int, now: int, waited: int) -> None:
+    """Due at 0, released by the pacer, then given a connection: an engine that came late itself is not excused by the rest."""
+    assert waited_for(0, released, now) == waited
 
 
 def test_late_sends_of_the_warm_up_are_not_counted(serve: Any, run: Any) -> None:
