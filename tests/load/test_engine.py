@@ -16,7 +16,7 @@ from bench.load import engine as engines
 from bench.load.engine import Engine, waited_for
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
-from bench.record import AT_ONCE, ERRORS, QUEUED, SAME
+from bench.record import AT_ONCE, CONNECTING, ERRORS, QUEUED, SAME
 from bench.slo import Nanoseconds
 from bench.testing import MS, make_workload
 from bench.workload import DataType, Input, Payload, Workload
@@ -394,3 +394,63 @@ def test_a_stop_before_the_start_sends_nothing(serve: Any, plain: Any, pool: Any
     wait_for(lambda: engine.finished)
     engine.join()
     assert (engine.failure, engine.sent, server.requests) == (None, 0, [])
+
+
+def test_a_user_who_leaves_takes_the_connection_along(serve: Any, run: Any) -> None:
+    """Two of three users leave while they wait for replies: theirs are recorded, and one user goes on."""
+
+    def script(x: Any) -> None:
+        if x.request.turn == 0:
+            x.wait()
+        x.reply()
+
+    server = serve(script)
+
+    def leave(engine: Engine) -> None:
+        wait_for(lambda: engine.sent == 3)
+        engine.close_seat()
+        engine.close_seat()
+        wait_for(lambda: engine._leaving == 2)
+        server.gate.set()
+
+    ended = run(server.address, workload(load=Closed(3), requests=10), leave)
+    assert ended.errors() == [""] * len(ended.records)
+    assert sorted(request.turn for request in server.requests)[:4] == [0, 0, 0, 1]
+    assert max(request.turn for request in server.requests) >= 7
+
+
+def test_a_user_who_comes_later_sends_at_once(serve: Any, run: Any) -> None:
+    """The second user's first request is answered while the first user still waits for the first reply."""
+    server = serve(lambda x: (x.wait() if x.request.id == 0 else None, x.reply()))
+
+    def come(engine: Engine) -> None:
+        wait_for(lambda: engine.sent == 1)
+        engine.open_seat()
+        wait_for(lambda: engine._recorder.done >= 3)
+        server.gate.set()
+
+    assert run(server.address, workload(requests=4), come).errors()[0] == ""
+
+
+def test_what_a_send_waited_for_is_recorded(serve: Any, run: Any) -> None:
+    """The first waits for its connection to stand, those that find it busy for it to be free, the last for nothing."""
+    server = serve(lambda x: (x.wait() if x.request.id == 0 else None, x.reply()))
+
+    def release(engine: Engine) -> None:
+        wait_for(lambda: engine.late >= 2)
+        server.gate.set()
+
+    ended = run(server.address, every(40, users=1, requests=8), release)
+    waited = list(ended.records["waited"])
+    assert waited[0] == CONNECTING
+    assert waited[1:3] == [QUEUED] * 2
+    assert waited[-1] == AT_ONCE
+
+
+def test_a_server_that_accepts_and_closes_is_not_hammered(serve: Any, run: Any) -> None:
+    """A connection that brought nothing is as good as refused: the user rests before the next."""
+    server = serve(lambda x: x.close())
+    ended = run(server.address, workload(requests=3))
+    assert ended.errors() == ["closed"] * 3
+    starts = ended.records["intended_ns"]
+    assert np.all(np.diff(starts) >= engines.BACKOFF_NS)

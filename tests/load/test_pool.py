@@ -1,0 +1,71 @@
+"""The requests of all parts in a row."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import payloads
+from bench.load.answers import Reference
+from bench.load.pool import Member, Pool
+from bench.record import DIFFERENT, NOT_COMPARED, SAME
+from bench.targets.base import FINE, CallReply
+from bench.tensors import Tensors
+from bench.testing import make_workload
+from bench.workload import Check, DataType, Input, Payload
+
+
+class Named:
+    """A target that answers with its name and what it was asked."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def caller(self, requests: Any) -> Any:
+        return lambda n, number: CallReply(len(requests), FINE, (self.name, n, number))
+
+    def outputs(self, answer: Any) -> Tensors:
+        return {"x": np.full(2, answer)}
+
+
+def part(name: str, items: int, distinct: int, every: int) -> Member:
+    made = make_workload(
+        name=name,
+        payload=Payload({"x": Input(DataType("FP32"), (items, 4))}, distinct=distinct),
+        check=Check(every=every, tolerance=0.1),
+    )
+    return Member(made, Named(name), payloads.make(made), Reference(made.check, {0: {"x": np.ones(2)}}))
+
+
+@pytest.fixture
+def mixed() -> Pool:
+    return Pool([part("one", 1, 2, 10), part("two", 8, 3, 5)], turns=[0, 3, 4])
+
+
+def test_each_request_knows_its_part_and_its_place_there(mixed: Pool) -> None:
+    """Two requests of the first part, then three of the second, with the items and the share to compare of each."""
+    assert len(mixed) == 5
+    assert (mixed.part, mixed.local) == ([0, 0, 1, 1, 1], [0, 1, 0, 1, 2])
+    assert (mixed.items, mixed.every) == ([1, 1, 8, 8, 8], [10, 10, 5, 5, 5])
+    assert mixed.turns == [0, 3, 4]
+
+
+def test_a_call_goes_to_the_part_s_own_target(mixed: Pool) -> None:
+    """By the request's number there, under the number of the send."""
+    call = mixed.caller()
+    assert call(1, 70) == CallReply(2, FINE, ("one", 1, 70))
+    assert call(4, 71) == CallReply(3, FINE, ("two", 2, 71))
+
+
+def test_an_answer_is_held_to_the_part_s_own_reference(mixed: Pool) -> None:
+    """The message names the part, because its requests are counted from 0 in each."""
+    assert mixed.compare(2, mixed.outputs(2, 1.0)) == (SAME, "")
+    check, message = mixed.compare(2, mixed.outputs(2, 2.0))
+    assert check == DIFFERENT
+    assert message.startswith("two: output x of request 0: differs")
+    assert mixed.compare(3, mixed.outputs(3, 2.0)) == (NOT_COMPARED, "")
+
+
+def test_requests_of_one_part_are_sent_in_turn() -> None:
+    """0, 1, 2, 0, 1, ..."""
+    assert list(Pool([part("one", 1, 3, 1)]).turns) == [0, 1, 2]
