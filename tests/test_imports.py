@@ -47,6 +47,7 @@ OWNERS = {
     "onnx": "recipes/",
     "tritonclient": "targets/ evidence/scripted_grpc.py",
     "grpc": "targets/ evidence/scripted_grpc.py",
+    "hpack": "wire/",
     "flask": "runtime/",
     "pyarrow": "columns.py answers.py",
     "rich": "terminal.py reports/",
@@ -58,7 +59,7 @@ OWNERS = {
 
 # imported when they are used: `bench --help` answers at once
 HEAVY = (
-    "locust gevent pynvml psutil matplotlib onnxruntime onnx tritonclient grpc flask pyarrow pandas scipy rich numpy msgspec"
+    "locust gevent pynvml psutil matplotlib onnxruntime onnx tritonclient grpc flask pyarrow pandas scipy rich numpy msgspec hpack h2"
 )
 
 MODULES = {
