@@ -12,7 +12,7 @@ def asked_again(target: Target, start: Facts) -> dict[str, Any]:
     """What the server said when the run began, and what it says now; why it says nothing, where it does not."""
     found: dict[str, Any] = {"server_at_start": _of(start)}
     try:
-        return found | {"server_at_end": _of(target.probe())}
+        return found | {"server_at_end": _of(getattr(target, "who", target.probe)())}
     except BenchError as error:
         return found | {"server_at_end_problem": str(error).splitlines()[0]}
 

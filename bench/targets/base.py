@@ -54,7 +54,10 @@ class Target(Protocol):
     """An endpoint, its model, and what they say."""
 
     def probe(self) -> Facts:
-        """Ask the endpoint and the model who they are; RunError when one is not there or the workload does not fit."""
+        """Ask the endpoint and the model who they are; RunError when one is not there or the workload does not fit.
+
+        A target that sends a request to find that out has `who` besides, which does not.
+        """
         ...
 
     def outputs(self, answer: Any) -> Tensors:

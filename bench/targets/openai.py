@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +52,11 @@ class OpenAI:
             )
 
     def probe(self) -> Facts:
+        facts = self.who()
+        return replace(facts, details=facts.details | self._try())
+
+    def who(self) -> Facts:
+        """What the server says of itself, without a request for a token."""
         status, listed = ask(self._word, self.address, "/v1/models")
         if status != 200 or not isinstance(listed, dict) or not isinstance(listed.get("data"), list):
             raise RunError(f"target {self._word}: GET /v1/models answered {status}: no OpenAI-style server")
@@ -66,7 +72,7 @@ class OpenAI:
             "served_model": self._model,
             "owned_by": str(served[self._model].get("owned_by", "")),
         }
-        return Facts("openai", known, details=details | self._try())
+        return Facts("openai", known, details=details)
 
     def _try(self) -> dict[str, str]:
         """What a request for one token shows of how the server streams; RunError where it does not."""

@@ -50,3 +50,13 @@ def test_what_a_server_says_twice_is_compared(end: Facts | Exception, reasons: l
 def test_of_an_answer_that_did_not_come_one_line_is_kept() -> None:
     """The report has no room for more."""
     assert asked_again(Saying(RunError("nothing answers\nnobody")), START)["server_at_end_problem"] == "nothing answers"
+
+
+def test_a_target_that_tries_a_request_when_it_is_probed_is_asked_without_one() -> None:
+    """What is sent after the run would be in the server's counts, and costs it a generation."""
+
+    class Trying(Saying):
+        def who(self) -> Facts:
+            return START
+
+    assert asked_again(Trying(RuntimeError("a request was sent")), START)["server_at_end"]["version"] == "2.46.0"

@@ -163,7 +163,7 @@ def test_every_request_has_an_id_that_is_a_uuid() -> None:
     made = target("127.0.0.1:1")
     generate = workload().payload.generate
     assert generate is not None
-    head, id_at, _ = made.requests(prompts(workload(), generate))[0]
+    head, id_at, *_ = made.requests(prompts(workload(), generate))[0]
     head[id_at : id_at + 16] = request_id(2**64 - 1)
     (line,) = [line for line in bytes(head).split(b"\r\n") if line.lower().startswith(b"x-request-id:")]
     assert uuid.UUID(line.split(b": ")[1].decode()).int == 2**64 - 1
