@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
-from bench import payload_files
+from bench import payload_files, traces
+from bench.arrivals import Load, Trace
 from bench.errors import UsageError
+from bench.units import format_exact_duration
 from bench.workload import Workload
 
 _LENGTHS = ("prompt_tokens", "output_tokens")
@@ -53,9 +55,32 @@ def resolve(workload: Workload, folder: Path, source: str, distinct_stated: bool
     if counts and distinct > min(counts.values()):
         name, count = min(counts.items(), key=lambda entry: entry[1])
         raise UsageError(f"{source}: payload.distinct: {inputs[name].file} holds {count} requests, {distinct} are asked for")
+    workload = msgspec.structs.replace(workload, load=_traced(workload, folder, source))
     return msgspec.structs.replace(
         workload, model=model, payload=msgspec.structs.replace(payload, inputs=inputs, distinct=distinct)
     )
+
+
+def _traced(workload: Workload, folder: Path, source: str) -> Load:
+    """The load, a trace's file named absolutely and by what it holds; UsageError where it has nothing to measure."""
+    if not isinstance(workload.load, Trace):
+        return workload.load
+    try:
+        return trace(workload.load, folder, workload.warmup_ns)
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from None
+
+
+def trace(load: Trace, folder: Path, warmup_ns: int) -> Trace:
+    """The same for a trace that is looked for in `folder`; UsageError."""
+    file = _absolute(load.file, folder)
+    found = traces.sha256(file)
+    if load.sha256 and load.sha256 != found:
+        raise UsageError(f"load.sha256: {file} has {found}, stated is {load.sha256}")
+    if (length := round(int(traces.read(file)[-1]) / load.speed)) < warmup_ns:
+        length_s, warmup = f"{length / 1e9:.3g} s", format_exact_duration(warmup_ns)
+        raise UsageError(f"load.file: {file}: lasts {length_s}, and the warm-up {warmup}: shorten it (warmup, --warmup)")
+    return msgspec.structs.replace(load, file=file, sha256=found)
 
 
 def _resolved(name: str, i: Any, folder: Path) -> Any:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from bench import arrivals, lengths, slo, units
-from bench.arrivals import Load, Rate
+from bench.arrivals import Load, Ramp, Rate, Steps
 from bench.errors import UsageError
 from bench.explain import explain
 from bench.lengths import Length
@@ -201,6 +201,7 @@ def from_builtins(document: dict[str, Any], source: str) -> Workload:
         workload = _convert(document)
     except msgspec.ValidationError as error:
         raise UsageError(f"{source}: {explain(str(error), document, Workload, _convert)}") from None
+    workload = _timed(workload, document, source)
     _check_payload(workload, source)
     if problem := workload.slo.problem(workload.payload.generate is not None):
         raise UsageError(f"{source}: slo.{problem}")
@@ -209,6 +210,20 @@ def from_builtins(document: dict[str, Any], source: str) -> Workload:
             expected = f"above 0 and at most {units.format_exact_duration(LONGEST_NS)}"
             raise UsageError(f"{source}: {key}: expected a duration {expected}, got {units.format_exact_duration(value)}")
     return workload
+
+
+def _timed(workload: Workload, document: dict[str, Any], source: str) -> Workload:
+    """The workload with the duration that its load has of itself; UsageError where it states another, or a count."""
+    if not isinstance(workload.load, Steps | Ramp):
+        return workload
+    length = workload.load.duration_ns
+    for key, contradicts in (("duration", workload.duration_ns != length), ("requests", workload.requests is not None)):
+        if document.get(key) is not None and contradicts:
+            parts = "steps" if isinstance(workload.load, Steps) else "stages"
+            raise UsageError(
+                f"{source}: {key}: contradicts load.{parts}, which last {units.format_exact_duration(length)}: leave it out"
+            )
+    return msgspec.structs.replace(workload, duration_ns=Nanoseconds(length))
 
 
 def to_builtins(workload: Workload) -> dict[str, Any]:

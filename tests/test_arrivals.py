@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from bench.arrivals import Closed, Constant, Poisson, Rate, offsets_ns, parse_rate
+from bench.arrivals import Closed, Constant, Gamma, Poisson, Ramp, Rate, Stage, Step, Steps, offsets_ns, parse_rate
+from bench.slo import Nanoseconds
 
 RATES = st.floats(0.01, 1e5).map(Rate)
 
 
-def first(count: int, load: Constant | Poisson, seed: int = 1) -> np.ndarray:
+def first(count: int, load: Constant | Poisson | Gamma | Ramp, seed: int = 1) -> np.ndarray:
     return np.array(list(islice(offsets_ns(load, seed), count)))
 
 
@@ -86,3 +87,66 @@ def test_a_rate_is_read_from_text() -> None:
     assert parse_rate("90/min") == Rate(1.5)
     with pytest.raises(ValueError, match="expected a rate such as"):
         parse_rate("fast")
+
+
+@pytest.mark.parametrize("shape", [0.25, 0.5, 1.0, 2.5, 40.0])
+def test_the_gaps_of_a_gamma_schedule_have_its_distribution(shape: float) -> None:
+    """Kolmogorov and Smirnov find nothing in 20,000 gaps; the mean is 1/rate, the squared variation 1/burstiness."""
+    gaps = np.diff(first(20_001, Gamma(rate_hz=Rate(100), burstiness=shape))) / 1e7
+    assert kstest(gaps * shape, "gamma", args=(shape,)).pvalue > 0.005
+    assert gaps.mean() == pytest.approx(1.0, rel=4 / np.sqrt(20_000 * shape))
+    assert gaps.var() == pytest.approx(1 / shape, rel=0.12)
+
+
+def test_the_gaps_of_a_gamma_schedule_do_not_depend_on_each_other() -> None:
+    """The correlation of 20,000 gaps with the next ones is that of chance: below 3 / sqrt(n)."""
+    gaps = np.diff(first(20_001, Gamma(rate_hz=Rate(100), burstiness=0.5)))
+    assert abs(np.corrcoef(gaps[:-1], gaps[1:])[0, 1]) < 3 / np.sqrt(20_000)
+
+
+S = 10**9
+
+
+def ramp(*stages: tuple[float, float], rate: float = 10, gaps: str = "constant") -> Ramp:
+    """From `rate` on, each stage (rate, seconds)."""
+    made = tuple(Stage(Rate(r), Nanoseconds(round(s * S))) for r, s in stages)
+    return Ramp(Rate(rate), made, gaps)  # type: ignore[arg-type]
+
+
+def test_a_ramp_sends_as_many_as_its_rate_adds_up_to() -> None:
+    """10/s for 2 s while it warms up, to 30/s within 4 s, down to 10/s within 2 s, then 10/s: 20, 80, 40, 10 sends."""
+    sends = np.array(list(islice(offsets_ns(ramp((30, 4), (10, 2)), 1, 2 * S), 151)))
+    edges = np.searchsorted(sends, [2 * S, 6 * S, 8 * S, 9 * S])
+    assert list(np.diff([0, *edges])) == [20, 80, 40, 10]
+    # by hand: within the first stage 10 t + 2.5 t^2 = 10 after (-10 + sqrt(200)) / 5 s
+    assert sends[30] == round((2 + (-10 + 200**0.5) / 5) * S)
+    assert sends[150] == 9 * S
+
+
+def test_a_ramp_that_jumps_is_stages_of_no_length() -> None:
+    """From 10/s to 100/s at once, and on for a second: the eleventh send is 10 ms after the tenth."""
+    sends = list(islice(offsets_ns(ramp((10, 1), (100, 1e-9), (100, 1)), 1), 13))
+    assert sends[9:13] == [900_000_000, 1_000_000_000, 1_010_000_000, 1_020_000_000]
+
+
+def test_the_counts_of_a_poisson_ramp_are_poisson_about_its_rate() -> None:
+    """100 schedules of 200 expected sends in the first half and 400 in the second: means within 3 standard errors."""
+    load = ramp((10, 20), (30, 20), rate=10, gaps="poisson")
+    counts = [np.diff(np.searchsorted(first(900, load, seed), [0, 20 * S, 40 * S])) for seed in range(100)]
+    mean, spread = np.mean(counts, axis=0), np.var(counts, axis=0)
+    assert mean == pytest.approx([200, 400], abs=3 * 2)
+    assert spread == pytest.approx([200, 400], rel=0.5)
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 500), st.floats(0.01, 5)), min_size=1, max_size=5), st.integers(0, 2**32))
+def test_a_ramp_never_goes_back(stages: list[tuple[float, float]], seed: int) -> None:
+    """Whatever its stages, also after the last."""
+    sends = first(400, ramp(*stages, gaps="poisson"), seed)
+    assert np.all(np.diff(sends) >= 0)
+
+
+def test_loads_in_parts_last_as_long_as_their_parts() -> None:
+    """Users are at most as many as the widest step has."""
+    steps = Steps((Step(4, Nanoseconds(2 * S)), Step(9, Nanoseconds(3 * S))))
+    assert (steps.connections, steps.duration_ns) == (9, 5 * S)
+    assert ramp((30, 4), (10, 2)).duration_ns == 6 * S

@@ -15,9 +15,10 @@ ROOT = Path(bench.__file__).parent
 # A module imports from the rows above its own, and from its own package. A package is one entry.
 LAYERS = """
     errors units explain clock tensors wire runtime terminal
-    slo arrivals lengths words draft
+    slo
+    arrivals lengths words draft
     workload
-    payload_files answers
+    payload_files answers traces
     record payloads named_files
     resources
     columns recorded

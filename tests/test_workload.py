@@ -229,7 +229,11 @@ def test_an_unknown_key_is_refused_with_those_that_exist(path: str, value: objec
         ("duration", 20, "duration: expected a duration such as"),
         ("requests", 0, "requests: Expected `int` >= 1"),
         ("model.name", 3, "model.name: Expected `str`, got `int`"),
-        ("load.arrivals", "bursty", "load.arrivals: Invalid value 'bursty'; expected closed, constant or poisson"),
+        (
+            "load.arrivals",
+            "bursty",
+            "expected closed, steps, constant, poisson, gamma, ramp or trace",
+        ),
         ("load.users", 0, "load.users: Expected `int` >= 1"),
         ("load", {"arrivals": "poisson"}, "load.rate: missing, and needed"),
         ("load", {"arrivals": "poisson", "rate": "fast"}, "load.rate: expected a rate such as"),

@@ -11,7 +11,7 @@ from bench.analysis.measured import Measured, measure
 from bench.analysis.quantiles import QUANTILES, rank, requests_needed
 from bench.analysis.streaming import Streams
 from bench.analysis.validity import judge
-from bench.arrivals import Closed, Load
+from bench.arrivals import Closed, Gamma, Load, Ramp, Steps, Trace
 from bench.record import Run
 from bench.slo import quantile_name
 
@@ -187,6 +187,17 @@ def _promised_errors(m: Measured) -> SloResult:
 
 
 def _load(load: Load) -> str:
-    if isinstance(load, Closed):
-        return f"{load.users} user{'s' if load.users > 1 else ''}, closed loop"
-    return f"{type(load).__name__} {load.rate_hz:g}/s over {load.connections} connection{'s' if load.connections > 1 else ''}"
+    match load:
+        case Closed(users=users):
+            return f"{users} user{'s' if users > 1 else ''}, closed loop"
+        case Steps(steps=steps):
+            return f"{', '.join(str(step.users) for step in steps)} users, step by step, closed loop"
+        case Trace(file=file, speed=speed):
+            what = f"trace {file.rpartition('/')[2]}" + (f" at {speed:g} times its speed" if speed != 1 else "")
+        case Ramp(rate_hz=rate, stages=stages):
+            what = f"ramp {', '.join(f'{r:g}/s' for r in (rate, *(stage.rate_hz for stage in stages)))}"
+        case Gamma(rate_hz=rate, burstiness=burstiness):
+            what = f"Gamma {rate:g}/s (burstiness {burstiness:g})"
+        case _:
+            what = f"{type(load).__name__} {load.rate_hz:g}/s"
+    return f"{what} over {load.connections} connection{'s' if load.connections > 1 else ''}"

@@ -10,7 +10,8 @@ from bench import endpoint as endpoints
 from bench import environment, errors, recorded, resources, store, words
 from bench import workload as workloads
 from bench.analysis.summary import Summary, summarize
-from bench.commands.flags import add_load, add_output, add_repository, count, override
+from bench.commands.arrival_flags import count
+from bench.commands.flags import add_load, add_output, add_repository, override
 from bench.commands.run import drivers, measure, slug
 from bench.endpoint import Endpoint
 from bench.errors import BenchError, RunError

@@ -1,36 +1,18 @@
 """The flags that override a workload file, and where results go."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from bench import arrivals, slo, units
+from bench import slo, units
 from bench import workload as workloads
-from bench.arrivals import Closed, Constant, Poisson
+from bench.arrivals import Ramp, Steps
+from bench.commands import arrival_flags
+from bench.commands.arrival_flags import count, reads
 from bench.errors import UsageError
 from bench.slo import Nanoseconds
 from bench.workload import Workload
-
-
-def _reads(function: Callable[[str], Any]) -> Callable[[str], Any]:
-    """argparse shows a type's message only when it is an ArgumentTypeError."""
-
-    def read(text: str) -> Any:
-        try:
-            return function(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
 
 
 def _seed(text: str) -> int:
@@ -52,23 +34,16 @@ def _some_time(text: str) -> Nanoseconds:
     return duration
 
 
-count = _reads(_count)  # a whole number above 0, as a flag's type
-
-
 def add_load(parser: argparse.ArgumentParser) -> None:
     """The flags that override what a workload file says."""
     group = parser.add_argument_group("instead of what the workload file says")
-    group.add_argument("--users", type=count, metavar="N", help="users of a closed loop; connections that carry a rate")
-    group.add_argument("--rate", type=_reads(arrivals.parse_rate), metavar="R", help='scheduled sends, such as "20/s"')
-    group.add_argument(
-        "--arrivals", choices=("closed", "constant", "poisson"), help="with --rate: poisson unless said otherwise"
-    )
-    group.add_argument("--duration", type=_reads(_some_time), metavar="D", help='measured time, such as "20s"')
+    arrival_flags.add(group)
+    group.add_argument("--duration", type=reads(_some_time), metavar="D", help='measured time, such as "20s"')
     group.add_argument("--requests", type=count, metavar="N", help="measure until N replies have come, instead of a duration")
-    group.add_argument("--warmup", type=_reads(_duration), metavar="D", help="sent before, not measured")
-    group.add_argument("--timeout", type=_reads(_some_time), metavar="D", help="a reply that takes longer is an error")
-    group.add_argument("--seed", type=_reads(_seed), metavar="N", help="of payloads and schedules")
-    group.add_argument("--slo", type=_reads(slo.parse_slo), metavar="SLO",
+    group.add_argument("--warmup", type=reads(_duration), metavar="D", help="sent before, not measured")
+    group.add_argument("--timeout", type=reads(_some_time), metavar="D", help="a reply that takes longer is an error")
+    group.add_argument("--seed", type=reads(_seed), metavar="N", help="of payloads and schedules")
+    group.add_argument("--slo", type=reads(slo.parse_slo), metavar="SLO",
                        help='such as "p99<250ms,errors<1%%"; of streams also ttft, tpot and itl')  # fmt: skip
 
 
@@ -92,9 +67,14 @@ def override(workload: Workload, args: argparse.Namespace) -> Workload:
         workload = msgspec.structs.replace(workload, requests=None)
     if args.slo and (problem := args.slo.problem(workload.payload.generate is not None)):
         raise UsageError(f"--slo: {problem}")
+    load = arrival_flags.load(workload, args)
+    if isinstance(lasting := load or workload.load, Steps | Ramp):
+        if args.duration or args.requests:
+            raise UsageError("--duration, --requests: steps and ramps last as long as their parts do")
+        workload = msgspec.structs.replace(workload, requests=None, duration_ns=Nanoseconds(lasting.duration_ns))
     return workloads.override(
         workload,
-        load=_load(workload, args),
+        load=load,
         duration_ns=args.duration,
         requests=args.requests,
         warmup_ns=args.warmup,
@@ -102,20 +82,3 @@ def override(workload: Workload, args: argparse.Namespace) -> Workload:
         seed=args.seed,
         slo=args.slo,
     )
-
-
-def _load(workload: Workload, args: argparse.Namespace) -> arrivals.Load | None:
-    if args.rate is None and args.users is None and args.arrivals is None:
-        return None
-    load = workload.load
-    now = "closed" if isinstance(load, Closed) else "constant" if isinstance(load, Constant) else "poisson"
-    kind = args.arrivals or ("poisson" if args.rate and now == "closed" else now)
-    if kind == "closed":
-        if args.rate:
-            raise UsageError("--rate and --arrivals closed contradict each other: a closed loop has users, not a rate")
-        return Closed(args.users or (load.users if isinstance(load, Closed) else 1))
-    rate = args.rate or (None if isinstance(load, Closed) else load.rate_hz)
-    if rate is None:
-        raise UsageError(f"--arrivals {kind} needs --rate, such as --rate 20/s")
-    users = args.users or (64 if isinstance(load, Closed) else load.users)
-    return (Constant if kind == "constant" else Poisson)(rate_hz=rate, users=users)

@@ -10,7 +10,7 @@ from typing import Any
 from bench import endpoint as endpoints
 from bench import environment, errors, recorded, resources, runner, samplers, store, words
 from bench.analysis.summary import Summary, summarize
-from bench.arrivals import Closed
+from bench.arrivals import ClosedLoop
 from bench.clock import Clock, SystemClock
 from bench.commands import flags
 from bench.endpoint import Endpoint
@@ -143,7 +143,7 @@ def exit_code(done: Run, summary: Summary) -> int:
 
 
 def _progress(workload: Workload, p: Progress) -> tuple[float, str]:
-    if workload.requests is not None and isinstance(workload.load, Closed):
+    if workload.requests is not None and isinstance(workload.load, ClosedLoop):
         share = p.done / (workload.requests + 1)
     else:
         share = p.elapsed_ns / max(workload.warmup_ns + workload.duration_ns, 1)

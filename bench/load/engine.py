@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from bench.arrivals import Closed
+from bench.arrivals import ClosedLoop
 from bench.load import streams
 from bench.load.connections import NONE, OUT, Connections, Seat
 from bench.load.cpu import CpuShare
@@ -42,7 +42,7 @@ class Engine:
         self._pool, self._workload, self._recorder = pool, workload, recorder
         self._requests, self._judges = pool.wire()
         self._turns, self._period = pool.turns, len(pool.turns)
-        self._closed_loop = isinstance(workload.load, Closed)
+        self._closed_loop = isinstance(workload.load, ClosedLoop)
         self._streams = pool.streams
         self._keeps = getattr(pool.target, "keeps_connections", True)  # False: whatever a reply's head says
         self._connections = Connections(pool.target, workload.timeout_ns)

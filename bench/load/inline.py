@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
-from bench import arrivals, payloads
-from bench.arrivals import Closed
+from bench import payloads, traces
+from bench.arrivals import ClosedLoop
 from bench.clock import Clock
 from bench.columns import RecordWriter
 from bench.load import Outcome, Plan, Progress
@@ -86,11 +86,12 @@ class InlineLoad:
 
     def _intended(self, phases: Phases, users: list[int]) -> Iterator[int]:
         load = self._plan.workload.load
-        if not isinstance(load, Closed):
-            for offset in arrivals.offsets_ns(load, self._plan.workload.seed):
+        if not isinstance(load, ClosedLoop):
+            for offset in traces.offsets_ns(load, self._plan.workload.seed, self._plan.workload.warmup_ns):
                 if phases.start_ns + offset >= phases.end_ns:
                     return
                 yield phases.start_ns + offset
+            return
         for _ in count():
             if users[0] >= phases.end_ns:
                 return

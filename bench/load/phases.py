@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from bench import arrivals
-from bench.arrivals import Closed
+from bench import traces
+from bench.arrivals import ClosedLoop, OpenLoop, Trace
 from bench.workload import Workload
 
 NEVER = 1 << 62
@@ -21,18 +21,13 @@ class Phases:
     @classmethod
     def of(cls, workload: Workload, start_ns: int) -> "Phases":
         """The phases of a load that starts at `start_ns`."""
-        window_ns = start_ns + workload.warmup_ns
-        if workload.requests is None:
-            return cls(start_ns, window_ns, window_ns + workload.duration_ns, None)
-        if isinstance(workload.load, Closed):
-            return cls(start_ns, window_ns, NEVER, workload.requests)
-        seen = 0
-        for offset in arrivals.offsets_ns(workload.load, workload.seed):
-            if offset >= workload.warmup_ns:
-                seen += 1
-                if seen > workload.requests:
-                    return cls(start_ns, window_ns, start_ns + offset, None)
-        raise AssertionError("a schedule has no end")
+        load, window_ns = workload.load, start_ns + workload.warmup_ns
+        end_ns = NEVER if workload.requests else window_ns + workload.duration_ns
+        if isinstance(load, ClosedLoop):
+            return cls(start_ns, window_ns, end_ns, workload.requests)
+        if isinstance(load, Trace) or workload.requests:
+            end_ns = min(end_ns, start_ns + _last(load, workload))
+        return cls(start_ns, window_ns, end_ns, None)
 
     def limit_ns(self, timeout_ns: int, streams: bool) -> int:
         """When what is still under way is given up: two timeouts after the end.
@@ -48,3 +43,13 @@ class Phases:
             self.requests -= 1
             if self.requests == 0:
                 self.end_ns = min(self.end_ns, now_ns)
+
+
+def _last(load: OpenLoop, workload: Workload) -> int:
+    """When (ns after the start) the schedule has made all the sends that are asked for, or has come to its end."""
+    seen = offset = 0
+    for offset in traces.offsets_ns(load, workload.seed, workload.warmup_ns):
+        seen += offset >= workload.warmup_ns
+        if seen > (workload.requests or NEVER):
+            return offset
+    return offset + 1

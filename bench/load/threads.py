@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from bench.arrivals import Closed
+from bench.arrivals import ClosedLoop
 from bench.load.pacer import sleep_until
 from bench.load.phases import Phases
 from bench.load.pool import Pool
@@ -25,7 +25,7 @@ class CallEngine:
 
     def __init__(self, pool: Pool, workload: Workload, recorder: Recorder, share: Share = Share()) -> None:  # noqa: B008
         self._pool, self._workload, self._recorder, self._share = pool, workload, recorder, share
-        self._closed_loop = isinstance(workload.load, Closed)
+        self._closed_loop = isinstance(workload.load, ClosedLoop)
         self._streams = pool.streams
         self._threads: list[threading.Thread] = []
         self._numbers = share.numbers()

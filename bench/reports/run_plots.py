@@ -2,7 +2,7 @@
 
 from bench.analysis.measured import measure
 from bench.analysis.summary import Streaming, Summary
-from bench.arrivals import Closed
+from bench.arrivals import Constant, Gamma, Poisson
 from bench.record import Run
 from bench.reports import drawing, plots, run_page, series
 from bench.slo import quantile_name
@@ -87,7 +87,8 @@ def _throughput(run: Run) -> tuple[str, str, str]:
     edges = series.edges(0.0, series.length_s(run), len(completed))
     curve = series.throughput(completed, edges)
     load = run.workload.load
-    asked = None if isinstance(load, Closed) else (f"asked: {float(load.rate_hz):g}/s", float(load.rate_hz))
+    rate = load.rate_hz if isinstance(load, Constant | Poisson | Gamma) else None
+    asked = None if rate is None else (f"asked: {float(rate):g}/s", float(rate))
     svg = plots.steps_over_time([("answered", _LINE, curve)], asked, axis(run), "requests/s")
     return "Throughput over time", f"Correct replies a second, counted every {edges[1] - edges[0]:g} s.", svg
 

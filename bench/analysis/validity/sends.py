@@ -14,7 +14,7 @@ from bench.analysis.measured import Measured
 from bench.analysis.quantiles import rank
 from bench.analysis.streaming import Streams
 from bench.analysis.validity.steady import meant_to_change
-from bench.arrivals import Closed
+from bench.arrivals import ClosedLoop
 from bench.record import AT_ONCE, CONNECTING, QUEUED
 
 SENT = 0.99  # of the schedule's sends, made within the window
@@ -50,7 +50,7 @@ def lateness(m: Measured, s: Streams | None) -> Lateness:
 def reasons(m: Measured, sends: Lateness) -> Iterator[Reason]:
     """What an open loop owes to its schedule, and a closed one to its users."""
     unsent = int(m.run.load.get("unsent", 0))
-    if isinstance(m.run.workload.load, Closed):
+    if isinstance(m.run.workload.load, ClosedLoop):
         if unsent and m.run.status == "complete":
             yield Reason(
                 "given_up",
@@ -80,7 +80,7 @@ def reasons(m: Measured, sends: Lateness) -> Iterator[Reason]:
 
 def warnings(m: Measured, sends: Lateness) -> Iterator[Reason]:
     """What callers with so many connections would see too, and closed loops that may have met their own limit."""
-    if isinstance(m.run.workload.load, Closed):
+    if isinstance(m.run.workload.load, ClosedLoop):
         if said := _spent(m, m.requests):
             yield Reason("generator_bound", f"{said}; read the throughput as what this machine can send", "throughput")
         return
