@@ -45,7 +45,7 @@ def find(pool: Pool, workload: Workload, known: Sequence[Ceiling]) -> Ceiling:
     requests, _ = pool.wire()
     about = {
         "protocol": "HTTP/2" if pool.target.line().opening() else "HTTP/1.1",
-        "request_bytes": round(sum(len(r.head) + len(r.body) for r in requests) / len(requests)),
+        "request_bytes": round(sum(len(r.head) + len(r.block) + len(r.body) for r in requests) / len(requests)),
         "connections": min(workload.load.connections, MOST),
     }
     for ceiling in known:

@@ -251,7 +251,7 @@ class Http2Line:
         self._upload.more_room(stream, size)
 
     def _known(self, stream: int) -> None:
-        if stream > self._last or (stream and not stream % 2):
+        if stream and (stream > self._last or not stream % 2):
             raise ProtocolError(f"a frame for stream {stream}, which is not open")
 
 

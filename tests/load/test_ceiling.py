@@ -14,6 +14,9 @@ from bench.load.ceiling import Burst
 from bench.load.phases import Phases
 from bench.record import RECORD
 from bench.testing import make_stream_workload, make_workload
+from bench.wire import frames, grpc
+from bench.wire.http2 import Http2Line
+from bench.wire.line import WireRequest
 from bench.workload import DataType, Input, Payload
 
 THREE = make_workload(load=Closed(3))
@@ -50,6 +53,21 @@ def test_the_engine_is_driven_against_a_server_that_does_nothing(
     assert found["rate_hz"] > 0
     assert 0 < found["added_p50_ns"] <= found["added_p99_ns"]
     assert "problem" not in found
+
+
+@pytest.mark.parametrize("values", [4, 1_000_000])
+def test_grpc_is_driven_likewise(quick: None, plain: Any, pool: Any, nobody: tuple[str, int], values: int) -> None:
+    """Small messages in one buffer, large ones as the windows allow."""
+    workload = make_workload(payload=Payload({"x": Input(DataType("FP32"), (1, values))}, distinct=1), load=Closed(2))
+    target = plain(nobody)
+    body = bytes(4 * values)
+    block = frames.request_block("/made", "here", {})
+    target.line = Http2Line
+    target.requests = lambda _: [WireRequest(bytearray(grpc.prefixed(b"0" * 16, len(body))), 5, body, block)]
+    found = ceiling.find(pool(target, workload), workload, [])
+    assert (found["protocol"], found.get("problem")) == ("HTTP/2", None)
+    assert found["request_bytes"] == 5 + 16 + len(block) + len(body)
+    assert found["rate_hz"] > 0
 
 
 def test_requests_of_many_segments_are_answered_too(quick: None, plain: Any, pool: Any, nobody: tuple[str, int]) -> None:

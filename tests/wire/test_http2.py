@@ -472,3 +472,9 @@ def test_a_good_reply_with_bytes_changed_gives_the_same_in_any_pieces(body: byte
         data[at % len(data)] = value
     damaged = frame(frames.SETTINGS, 0, 0) + bytes(data)
     assert outcome(pieces_of(damaged, cuts)) == outcome([damaged])
+
+
+def test_a_server_may_give_room_on_the_connection_before_anything_was_asked() -> None:
+    """As gRPC's own servers do: stream 0 is the connection, which is always open."""
+    line = Http2Line()
+    assert line.feed(frame(frames.SETTINGS, 0, 0) + frame(frames.WINDOW_UPDATE, 0, 0, b"\0\1\0\0")) is None
