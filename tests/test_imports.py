@@ -59,7 +59,10 @@ OWNERS = {
 }
 
 # imported when they are used: `bench --help` answers at once
-HEAVY = "locust gevent pynvml psutil matplotlib onnxruntime onnx tritonclient grpc flask pyarrow pandas scipy rich numpy msgspec hpack h2"
+HEAVY = """
+    locust gevent pynvml psutil matplotlib onnxruntime onnx tritonclient grpc
+    flask pyarrow pandas scipy rich numpy msgspec hpack h2
+"""
 
 MODULES = {
     ".".join(("bench", *p.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): p for p in ROOT.rglob("*.py")

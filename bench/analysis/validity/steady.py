@@ -7,9 +7,9 @@ from scipy.special import stdtr
 
 from bench.analysis.estimate import Reason
 from bench.analysis.measured import Measured
-from bench.arrivals import Closed, Constant, Load, Poisson
+from bench.arrivals import Closed, Constant, Gamma, Load, Poisson
 
-STEADY = (Closed, Constant, Poisson)
+STEADY = (Closed, Constant, Poisson, Gamma)
 TREND, TREND_P, TREND_PARTS = 0.1, 0.01, 12
 # A fall that makes a run INVALID. Steady queues show one in less than 0.1 % of simulated runs; with 200 requests at a load of
 # 0.8 in 1.2 %, so that a run must have more.

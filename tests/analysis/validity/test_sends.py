@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bench.analysis.validity import validity
-from bench.arrivals import Constant, Rate
+from bench.arrivals import Constant, Ramp, Rate, Stage
 from bench.record import AT_ONCE, CONNECTING, QUEUED, Run
-from bench.testing import Stream, make_run, make_stream_run, make_stream_workload
+from bench.slo import Nanoseconds
+from bench.testing import Stream, make_run, make_stream_run, make_stream_workload, make_workload
 
 
 def reasons(run: Run) -> list[str]:
@@ -129,3 +130,12 @@ def test_late_sends_are_said_before_a_ceiling() -> None:
     run = open_run(lag_ms=5.0, load={"ceiling": {"rate_hz": 101.0}})
     (reason,) = validity(run)[0]
     assert "200 of 200 requests were sent more than 2 ms late" in reason.message
+
+
+def test_a_load_that_changes_is_held_to_its_busiest_part() -> None:
+    """100/s for 1 s, then nothing for 1 s: above the ceiling of 120/s while it lasts, though 50/s on average."""
+    stages = (Stage(Rate(100.0), Nanoseconds(10**9)), Stage(Rate(1.0), Nanoseconds(10**9)))
+    ramp = make_workload(load=Ramp(rate_hz=Rate(100.0), stages=stages))
+    run = make_run([5.0] * 100, every_ms=10, window_ms=(0, 2000), workload=ramp, load={"ceiling": {"rate_hz": 120.0}})
+    assert reasons(run) == ["generator_saturated"]
+    assert "took 102 requests a second" in validity(run)[0][0].message

@@ -1,10 +1,15 @@
 """Whether the server was in one state throughout."""
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from bench.analysis.validity import validity
+from bench.arrivals import Gamma, Ramp, Rate, Stage, Step, Steps, Trace
 from bench.record import Run
-from bench.testing import make_run
+from bench.slo import Nanoseconds
+from bench.testing import make_run, make_workload
 
 
 def reasons(run: Run) -> list[str]:
@@ -47,3 +52,20 @@ def test_noise_and_a_small_change_are_no_trend() -> None:
 def test_one_stall_is_no_trend() -> None:
     """Half a second once in the first third moves its mean, not the state of the server."""
     assert warnings(make_run([20.0] * 30 + [500.0] * 5 + [20.0] * 265)) == []
+
+
+STEPS = Steps((Step(1, Nanoseconds(10**9)), Step(4, Nanoseconds(10**9))))
+RAMP = Ramp(rate_hz=Rate(10.0), stages=(Stage(Rate(100.0), Nanoseconds(10**10)),))
+
+
+@pytest.mark.parametrize("load", [STEPS, RAMP, Trace("offsets.csv")], ids=["steps", "ramp", "trace"])
+def test_a_load_that_is_meant_to_change_may_change_the_latencies(load: Any) -> None:
+    """Nobody expects one latency of it; the report shows them step by step."""
+    falling = make_run(np.linspace(40, 10, 600), workload=make_workload(load=load))
+    assert (reasons(falling), warnings(falling)) == ([], [])
+
+
+def test_bursts_are_no_excuse_for_a_warm_up() -> None:
+    """A gamma schedule's rate is the same throughout."""
+    run = make_run(np.linspace(40, 10, 600), workload=make_workload(load=Gamma(rate_hz=Rate(40.0), burstiness=0.5)))
+    assert reasons(run) == ["warm_up"]
