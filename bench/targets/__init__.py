@@ -17,13 +17,26 @@ class Kind(NamedTuple):
     tensors: str
     generates: str
     options: dict[str, tuple[str, ...] | str]
+    official: tuple[str, str] = ("", "")  # the same two by the client of the server's own makers
 
 
+LEAN, OFFICIAL = CLIENTS = ("lean", "tritonclient")  # the option `client`: bench's own, or NVIDIA's
 _PRECISION: dict[str, tuple[str, ...] | str] = {"precision": "name"}
+_OF_TRITON = _PRECISION | {"client": CLIENTS}
 # scheme -> its targets; imported when opened, because gRPC and ONNX Runtime are heavy
 TARGETS: dict[str, Kind] = {
-    "triton-http": Kind("bench.targets.kserve:KServeHttp", "bench.targets.kserve_generate:KServeGenerate", _PRECISION),
-    "triton-grpc": Kind("bench.targets.kserve_grpc:KServeGrpc", "bench.targets.kserve_grpc_generate:KServeStream", _PRECISION),
+    "triton-http": Kind(
+        "bench.targets.kserve:KServeHttp",
+        "bench.targets.kserve_generate:KServeGenerate",
+        _OF_TRITON,
+        ("bench.targets.official:OfficialHttp", ""),
+    ),
+    "triton-grpc": Kind(
+        "bench.targets.kserve_grpc:KServeGrpc",
+        "bench.targets.kserve_grpc_generate:KServeStream",
+        _OF_TRITON,
+        ("bench.targets.official:OfficialGrpc", "bench.targets.official_stream:OfficialStream"),
+    ),
     "flask": Kind(
         "bench.targets.flask:Flask",
         "bench.targets.flask_generate:FlaskGenerate",
@@ -65,6 +78,13 @@ def open_target(word: Word, workload: Workload, onnx: Path | None = None) -> Tar
     check(word)
     kind, generates = TARGETS[word.kind], workload.payload.generate is not None
     place = kind.generates if generates else kind.tensors
+    if word.options.get("client") == OFFICIAL:
+        place = kind.official[generates]
+        if not place:
+            raise UsageError(
+                f"target {word}: option client: tritonclient has no client for generate_stream; triton-grpc:// can be "
+                f"streamed from by it, and {word.kind}:// by client={LEAN}"
+            )
     if not place:
         which = ", ".join(f"{name}://" for name, k in TARGETS.items() if (k.generates if generates else k.tensors))
         problem = "streams no tokens" if generates else "takes no tensors, only prompts ([payload.generate])"

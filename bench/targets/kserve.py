@@ -36,7 +36,7 @@ class KServeHttp:
         self.address = word.address(8000)
         self._outputs: dict[str, TensorSpec] = {}
         self._memo = ShapeMemo()
-        self._binary = True
+        self.binary = True
 
     def probe(self) -> Facts:
         model = self._workload.model
@@ -45,7 +45,7 @@ class KServeHttp:
         optional = getattr(configuration(self._word, model.name, model.version), "optional", ()) if left_out else ()
         check_inputs(self._word, self._workload, served.inputs, optional)
         self._outputs = {spec.name: spec for spec in served.outputs}
-        self._binary = bool(served.extensions & _BINARY)
+        self.binary = bool(served.extensions & _BINARY)
         details = {"platform": served.platform}
         return Facts(served.server, served.server_version, served.inputs, served.outputs, details)
 
@@ -56,14 +56,14 @@ class KServeHttp:
         inputs, parts = [], []
         for name, i in self._workload.payload.inputs.items():
             described: dict[str, Any] = {"name": name, "shape": list(tensors[name].shape), "datatype": i.datatype}
-            if self._binary:
+            if self.binary:
                 parts.append(kserve_model.encode(tensors[name]))
                 described["parameters"] = {"binary_data_size": len(parts[-1])}
             else:
                 described["data"] = self._listed(name, tensors[name])
             inputs.append(described)
         document: dict[str, Any] = {"id": "0" * 16, "inputs": inputs}
-        if self._binary:
+        if self.binary:
             document["parameters"] = {"binary_data_output": True}
         text, body = json.dumps(document, separators=(",", ":")).encode(), b"".join(parts)
         headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))}
@@ -71,7 +71,7 @@ class KServeHttp:
         head = http1.request_head(
             f"{model_path(model.name, model.version)}/infer",
             "{}:{}".format(*self.address),
-            headers if self._binary else {"Content-Type": "application/json"},
+            headers if self.binary else {"Content-Type": "application/json"},
             len(text) + len(body),
         )
         return WireRequest(bytearray(head + text), len(head) + len(_ID), body)
@@ -97,31 +97,12 @@ class KServeHttp:
     def _parse(self, key: bytes, reply: Reply, id_: str) -> Verdict:
         try:
             document = _document(reply)
-            got = document.get("id", id_)
-            if got != id_:
-                return Verdict(PROTOCOL, f"the reply to request {id_} carries the id {str(got)[:32]}")
-            verdict = self._verdict(document, reply)
+            verdict = judge_document(document, id_, self._workload.model.version, self._outputs)
+            if verdict == FINE:
+                verdict = _weighed(document, reply)
         except (ValueError, KeyError, TypeError, AttributeError):
             return Verdict(PROTOCOL, f"the reply is no KServe v2 inference reply: {reply.body[:80]!r}")
         return self._memo.put(key, len(reply.body), verdict) if _HEADER_LENGTH in reply.head.headers else verdict
-
-    def _verdict(self, document: dict[str, Any], reply: Reply) -> Verdict:
-        wanted = self._workload.model.version
-        version = str(document.get("model_version") or wanted)  # which KServe v2 lets a server leave out
-        if wanted and version != wanted:
-            return Verdict(WRONG_VERSION, f"answered by model version {version!r}, asked was {wanted!r}")
-        got = {spec.name: spec for spec in kserve_model.specs(document.get("outputs", []))}
-        fits = got.keys() == self._outputs.keys() and all(self._outputs[n].fits(s.datatype, s.shape) for n, s in got.items())
-        if not fits:
-            expected = ", ".join(map(str, self._outputs.values()))
-            return Verdict(SHAPE, f"answered {', '.join(map(str, got.values())) or 'no output'}; expected {expected}")
-        sizes = [o.get("parameters", {}).get("binary_data_size") for o in document["outputs"]]
-        if all(isinstance(size, int) for size in sizes) and _header_length(reply) + sum(sizes) != len(reply.body):
-            return Verdict(SHAPE, f"outputs of {sum(sizes)} bytes announced, {len(reply.body) - _header_length(reply)} sent")
-        for spec, size in zip(got.values(), sizes, strict=True):
-            if isinstance(size, int) and not kserve_model.weighs(spec.datatype, spec.shape, size):
-                return Verdict(SHAPE, f"answered {size} bytes as {spec}")
-        return FINE
 
     def outputs(self, answer: Reply) -> Tensors:
         document = _document(answer)
@@ -143,6 +124,23 @@ class KServeHttp:
 
     def close(self) -> None:
         pass
+
+
+def judge_document(document: dict[str, Any], id_: str, wanted: str, expected: dict[str, TensorSpec]) -> Verdict:
+    """The verdict on a reply's document: its id, its version (any where `wanted` is ""), and its outputs.
+
+    ValueError, KeyError, TypeError or AttributeError where it is no such document.
+    """
+    if (sent := document.get("id", id_)) != id_:
+        return Verdict(PROTOCOL, f"the reply to request {id_} carries the id {str(sent)[:32]}")
+    version = str(document.get("model_version") or wanted)  # which KServe v2 lets a server leave out
+    if wanted and version != wanted:
+        return Verdict(WRONG_VERSION, f"answered by model version {version!r}, asked was {wanted!r}")
+    got = {spec.name: spec for spec in kserve_model.specs(document.get("outputs", []))}
+    if got.keys() == expected.keys() and all(expected[n].fits(s.datatype, s.shape) for n, s in got.items()):
+        return FINE
+    told = ", ".join(map(str, got.values())) or "no output"
+    return Verdict(SHAPE, f"answered {told}; expected {', '.join(map(str, expected.values()))}")
 
 
 def describe(word: Word, name: str, version: str) -> Served:
@@ -207,6 +205,17 @@ def _document(reply: Reply) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("outputs"), list):
         raise ValueError("no document with outputs")
     return document
+
+
+def _weighed(document: dict[str, Any], reply: Reply) -> Verdict:
+    """The verdict on the sizes of outputs that are binary."""
+    sizes = [o.get("parameters", {}).get("binary_data_size") for o in document["outputs"]]
+    if all(isinstance(size, int) for size in sizes) and _header_length(reply) + sum(sizes) != len(reply.body):
+        return Verdict(SHAPE, f"outputs of {sum(sizes)} bytes announced, {len(reply.body) - _header_length(reply)} sent")
+    for spec, size in zip(kserve_model.specs(document["outputs"]), sizes, strict=True):
+        if isinstance(size, int) and not kserve_model.weighs(spec.datatype, spec.shape, size):
+            return Verdict(SHAPE, f"answered {size} bytes as {spec}")
+    return FINE
 
 
 def _unlisted(datatype: str, data: list[Any], shape: list[int]) -> np.ndarray:

@@ -1,170 +1,96 @@
-"""Tokens streamed by Triton over gRPC: one bidirectional stream a user, on a channel of its own."""
+"""Tokens streamed by Triton over gRPC: one `ModelStreamInfer` a request, which ends with its answer."""
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import grpc
 import numpy as np
 import tritonclient.grpc as client
-from tritonclient.utils import InferenceServerException
+from tritonclient.grpc import service_pb2
 
 from bench.payloads import Prompt
-from bench.record import BROKEN, CONNECT, STALLED, STATUS, TIMEOUT
-from bench.targets import kserve_grpc
-from bench.targets.base import FINE, CallReply, Facts, Streamed, Verdict, request_id
+from bench.record import BROKEN, PROTOCOL, STATUS
+from bench.targets import kserve_grpc, kserve_messages
+from bench.targets.base import FINE, Facts, Streamed, Verdict
 from bench.targets.kserve_generate import COUNT_OUT, TEXT_OUT, generating, take_apart, values
 from bench.tensors import Tensors, TensorSpec
-from bench.units import format_exact_duration
+from bench.wire import grpc
+from bench.wire.http2 import Http2Line
+from bench.wire.line import ProtocolError, Reply, WireRequest
 from bench.words import Word
 from bench.workload import Workload
-
-_FINAL = "triton_final_response"
-
-
-class Answer(NamedTuple):
-    """What came of a request: (time in ns, reply) of each, and how it broke off."""
-
-    pieces: list[tuple[int, Any]]
-    ended: str
 
 
 class KServeStream:
     """A decoupled model behind `inference.GRPCInferenceService/ModelStreamInfer`."""
 
+    line = Http2Line
+
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        word.address(8001)  # one that is none is told before anything else
+        self.address = word.address(8001)
         self._inputs: dict[str, TensorSpec] = {}
-        self._users: list[_User] = []
         self.counted: dict[str, int] = {}
 
     def probe(self) -> Facts:
-        model = self._workload.model
-        served = kserve_grpc.describe(self._word, model.name, model.version)
-        facts = generating(self._word, self._workload, served, kserve_grpc.configuration(self._word, model.name, model.version))
-        self._inputs = {spec.name: spec for spec in served.inputs}
+        facts = probe(self._word, self._workload)
+        self._inputs = {spec.name: spec for spec in facts.inputs}
         return facts
 
-    def caller(self, payloads: Sequence[Prompt]) -> Callable[[int, int], CallReply]:
-        prepared = [_tensors(values(prompt, self._inputs), self._inputs) for prompt in payloads]
-        user = _User(self._word, self._workload, prepared)
-        self._users.append(user)
-        return user.call
+    def requests(self, payloads: Sequence[Prompt]) -> list[WireRequest]:
+        block = kserve_grpc.request_block(self._word, "ModelStreamInfer")
+        return [
+            kserve_messages.request(self._workload.model, tensors(values(prompt, self._inputs), self._inputs), block)
+            for prompt in payloads
+        ]
 
-    def streamed(self, answer: Answer, prompt: Prompt) -> Streamed:
-        pieces = [(t_ns, _piece(reply)) for t_ns, reply in answer.pieces]
-        # the final response of a stream is empty, and often nothing but final
+    def judge(self, reply: Reply, id_: bytes) -> Verdict:
+        # what came before a status that is not good is looked at too
+        return FINE if reply.head.status == grpc.OK or reply.body else Verdict(STATUS, grpc.problem(reply))
+
+    def streamed(self, answer: Reply, prompt: Prompt) -> Streamed:
+        pieces: list[tuple[int, Mapping[str, Any]]] = []
+        problem: Verdict | None = None
+        reached, upto = [there for _, there in answer.marks], 0
+        try:
+            for upto, message in grpc.messages(answer.body):
+                at = min(bisect_left(reached, upto), len(reached) - 1)
+                pieces.append((answer.marks[at][0], _piece(message)))
+            if upto < len(answer.body) and not answer.ended:
+                problem = Verdict(PROTOCOL, f"the stream ended within a message, {len(answer.body) - upto} bytes into it")
+        except ProtocolError as error:
+            problem = Verdict(PROTOCOL, f"a message of the stream cannot be read: {error}")
+        if answer.head.status != grpc.OK:
+            problem = Verdict(BROKEN if answer.head.status == grpc.UNAVAILABLE else STATUS, grpc.problem(answer))
+        # the final response of a stream may be empty, and nothing but final
         spoken = [(t_ns, piece) for t_ns, piece in pieces if piece.keys() - {"model_version"}]
-        return take_apart(spoken, prompt, self._workload.model.version, self.counted, None, answer.ended)
+        return take_apart(spoken, prompt, self._workload.model.version, self.counted, problem, answer.ended)
 
     def outputs(self, answer: Any) -> Tensors:
         raise AssertionError("a streamed reply is taken apart by `streamed`")
 
     def close(self) -> None:
-        for user in self._users:
-            user.close()
+        pass
 
 
-class _User:
-    """One user's channel and the stream on it, opened anew after anything went wrong there."""
-
-    def __init__(self, word: Word, workload: Workload, prepared: list[list[Any]]) -> None:
-        self._model, self._timeout_ns, self._prepared = workload.model, workload.timeout_ns, prepared
-        self._connection = kserve_grpc.connect(word)
-        self._streaming = False
-        self._heard = _Heard()
-
-    def call(self, payload: int, number: int) -> CallReply:
-        """Send a request and wait for the end of its stream."""
-        if self._heard.error is not None:  # it may also have come between two requests, from a server that went away
-            self.close_stream()
-        heard = self._heard = _Heard()
-        if not self._streaming:
-            # a stream hears of its requests through the callback that it began with
-            self._connection.start_stream(lambda result, error: self._heard.hear(result, error))
-            self._streaming = True
-        try:
-            self._connection.async_stream_infer(
-                self._model.name,
-                self._prepared[payload],
-                self._model.version,
-                request_id=request_id(number).decode(),
-                enable_empty_final_response=True,
-            )
-        except InferenceServerException as error:
-            heard.hear(None, error)
-        silent = heard.wait(time.perf_counter_ns(), self._timeout_ns)
-        verdict, status = (FINE, 0) if heard.error is None and not silent else heard.verdict(self._timeout_ns)
-        if verdict != FINE:
-            self.close_stream()
-        if not heard.pieces:
-            return CallReply(status, verdict, None)
-        return CallReply(status, verdict, Answer(heard.pieces, verdict.message))
-
-    def close_stream(self) -> None:
-        """Cancel what is under way."""
-        if self._streaming:
-            self._connection.stop_stream(cancel_requests=True)
-            self._streaming = False
-
-    def close(self) -> None:
-        self.close_stream()
-        self._connection.close()
+def probe(word: Word, workload: Workload) -> Facts:
+    """What the server says of itself and of the workload's model; RunError where that does not stream, or not such prompts."""
+    model = workload.model
+    served = kserve_grpc.describe(word, model.name, model.version)
+    return generating(word, workload, served, kserve_grpc.configuration(word, model.name, model.version))
 
 
-class _Heard:
-    """What the stream's thread hears of one request while its user waits."""
-
-    __slots__ = ("error", "last_ns", "over", "pieces")
-
-    def __init__(self) -> None:
-        self.pieces: list[tuple[int, Any]] = []
-        self.error: InferenceServerException | None = None
-        self.last_ns = 0
-        self.over = threading.Event()
-
-    def hear(self, result: Any, error: InferenceServerException | None) -> None:
-        """The stream's callback: as little as can be, for the next reply waits."""
-        now = time.perf_counter_ns()
-        if error is not None:
-            self.error = error
-            self.over.set()
-            return
-        reply = result.get_response()
-        self.last_ns = now
-        self.pieces.append((now, reply))
-        if _FINAL in reply.parameters and reply.parameters[_FINAL].bool_param:
-            self.over.set()
-
-    def wait(self, start_ns: int, timeout_ns: int) -> bool:
-        """Wait for the end; whether it fell silent for too long instead."""
-        while True:
-            left_ns = max(self.last_ns, start_ns) + timeout_ns - time.perf_counter_ns()
-            if self.over.wait(max(left_ns, 0) / 1e9):
-                return False
-            if left_ns <= 0:
-                return True
-
-    def verdict(self, timeout_ns: int) -> tuple[Verdict, int]:
-        """What went wrong, and gRPC's number for it."""
-        begun, error = bool(self.pieces), self.error
-        if error is None:
-            silence = format_exact_duration(timeout_ns)
-            if begun:
-                return Verdict(STALLED, f"the stream fell silent for {silence}, after {len(self.pieces)} pieces"), 0
-            return Verdict(TIMEOUT, f"no reply within {silence}"), 0
-        code = next((c for c in grpc.StatusCode if str(c) == error.status()), None)
-        if code is None:  # the model's own words, within the stream
-            return Verdict(STATUS, f"an error in the stream: {_words(error)}"), 0
-        if code == grpc.StatusCode.UNAVAILABLE:
-            return Verdict(BROKEN if begun else CONNECT, f"gRPC {code.name}: {_words(error)}"), int(code.value[0])
-        return Verdict(STATUS, f"gRPC {code.name}: {_words(error)}"), int(code.value[0])
+def tensors(sent: Mapping[str, Any], inputs: Mapping[str, TensorSpec]) -> dict[str, tuple[str, np.ndarray]]:
+    """Input name -> (datatype, tensor) of single values, for inputs of the model."""
+    made = {}
+    for name, value in sent.items():
+        array = np.array([value]) if isinstance(value, bool) else np.array([value.encode()], np.object_)
+        made[name] = (inputs[name].datatype, array.reshape([1] * len(inputs[name].shape)))
+    return made
 
 
-def _piece(reply: Any) -> dict[str, Any]:
+def outputs_by_name(reply: Any) -> dict[str, Any]:
     """A reply's outputs by name, as the generate extension would have them."""
     piece: dict[str, Any] = {"model_version": reply.model_version}
     result = client.InferResult(reply)
@@ -175,16 +101,9 @@ def _piece(reply: Any) -> dict[str, Any]:
     return piece
 
 
-def _tensors(sent: dict[str, Any], inputs: dict[str, TensorSpec]) -> list[Any]:
-    made = []
-    for name, value in sent.items():
-        array = np.array([value]) if isinstance(value, bool) else np.array([value.encode()], np.object_)
-        shape = [1] * len(inputs[name].shape)
-        tensor = client.InferInput(name, shape, inputs[name].datatype)
-        tensor.set_data_from_numpy(array.reshape(shape))
-        made.append(tensor)
-    return made
-
-
-def _words(error: InferenceServerException) -> str:
-    return str(error.message()).splitlines()[0][:200] if error.message() else str(error.status())
+def _piece(message: bytes) -> dict[str, Any]:
+    try:
+        reply = service_pb2.ModelStreamInferResponse.FromString(message)
+    except Exception as problem:  # protobuf's DecodeError is no ValueError, and moves between its implementations
+        raise ProtocolError(str(problem)) from None
+    return {"error": reply.error_message} if reply.error_message else outputs_by_name(reply.infer_response)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from bench.wire.line import ProtocolError
+from bench.wire.line import ProtocolError, Reply
 
 STATUSES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
@@ -38,6 +38,16 @@ def status_of_http(status: int) -> int:
 def status_of_reset(code: int) -> int:
     """What a stream comes to that the server reset with this HTTP/2 error code."""
     return _OF_RESET.get(code, INTERNAL)
+
+
+def problem(reply: Reply) -> str:
+    """What went wrong, of a reply that is not good."""
+    name, headers = status_name(reply.head.status), reply.head.headers
+    if b"grpc-status" in headers or reply.ended:
+        said = headers.get(b"grpc-message", b"").decode("utf-8", "replace") or reply.ended or "(without a message)"
+        return f"gRPC {name}: {said.splitlines()[0][:200]}"
+    status = headers[b":status"].decode()
+    return f"HTTP {status} in place of a gRPC status ({name}): {reply.body[:80].decode('utf-8', 'replace')}"
 
 
 def prefixed(message: bytes, more: int = 0) -> bytes:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,17 @@ import grpc
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench import payloads, words
 from bench.errors import RunError, UsageError
 from bench.record import ERRORS
 from bench.targets import open_target
 from bench.targets.base import FINE, Verdict, WireRequest, request_id
+from bench.targets.kserve_messages import Layouts
+from bench.targets.talk import Talk
 from bench.tensors import Tensors, TensorSpec
-from bench.wire.http1 import Http1Line
 from bench.wire.line import Reply
 from bench.workload import DataType, Input, Payload, Workload
 
@@ -49,15 +51,8 @@ def open_at(made: Any, serve: Any) -> Iterator[Open]:
 def exchange(target: Any, request: WireRequest, number: int) -> Reply:
     """Send one request as the engine does, and read its reply."""
     request.head[request.id_at : request.id_at + 16] = request_id(number)
-    reader = Http1Line()
-    with socket.create_connection(target.address, timeout=30) as connection:
-        connection.sendall(request.head + request.body)
-        while True:
-            piece = connection.recv(65536)
-            reply = reader.feed(piece) if piece else reader.end()
-            if reply is not None:
-                return reply
-            assert piece, "the connection was closed before the reply"
+    with Talk(target, 30) as talk:
+        return talk.ask(request)
 
 
 def ask_all(target: Any, tensors: list[Tensors], numbers: range) -> list[tuple[Verdict, Tensors]]:
@@ -277,29 +272,79 @@ def eleven_classes(reply: Any) -> None:
     ("change", "error", "status"),
     [
         (grpc.StatusCode.INTERNAL, "status", 13),
-        (grpc.StatusCode.UNAVAILABLE, "connect", 14),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, "timeout", 4),
+        (grpc.StatusCode.UNAVAILABLE, "status", 14),
         (set_to(id="another"), "protocol", 0),
+        (set_to(id=request_id(7).decode()), "protocol", 0),
+        (set_to(id=""), "", 0),
         (set_to(model_version="2"), "version", 0),
         (eleven_classes, "shape", 0),
         (no_contents, "shape", 0),
     ],
 )
-def test_a_call_that_is_not_good_is_judged_by_what_is_wrong(
-    change: Any, error: str, status: int, made: Any, serve: Any, open_at: Open
+@pytest.mark.parametrize("good_before", [False, True])
+def test_a_reply_over_grpc_is_judged_by_what_is_wrong(
+    change: Any, error: str, status: int, good_before: bool, made: Any, serve: Any, open_at: Open
 ) -> None:
-    """Over gRPC; a call after it is good again."""
+    """Also when a good reply came before; one after it is good again; a server that leaves the id out is believed."""
     target = open_at("triton-grpc")
     target.probe()
-    call = target.caller(payloads.make(made.workload))
+    request = target.requests(payloads.make(made.workload))[0]
+    if good_before:
+        assert target.judge(exchange(target, request, 9), request_id(9)) == FINE
     serve("triton-grpc").spoil(change)
     try:
-        bad = call(0, 0)
+        bad = exchange(target, request, 0)
     finally:
         serve("triton-grpc").spoil(None)
-    assert (ERRORS[bad.verdict.error], bad.status) == (error, status)
-    assert bad.verdict.message
-    assert call(0, 1).verdict == FINE
+    verdict = target.judge(bad, request_id(0))
+    assert (ERRORS[verdict.error], bad.head.status) == (error, status)
+    assert bool(verdict.message) == bool(error)
+    assert target.judge(exchange(target, request, 1), request_id(1)) == FINE
+
+
+def in_two(reply: Reply) -> Reply:
+    return reply._replace(body=reply.body * 2)
+
+
+def compressed(reply: Reply) -> Reply:
+    return reply._replace(body=b"\1" + reply.body[1:])
+
+
+def no_protobuf(reply: Reply) -> Reply:
+    return reply._replace(body=reply.body[:5] + b"\xff" * (len(reply.body) - 5))
+
+
+@pytest.mark.parametrize("change", [in_two, compressed, no_protobuf, truncated])
+def test_what_is_no_reply_of_kserve_over_grpc_is_said_to_be_none(change: Any, made: Any, open_at: Open) -> None:
+    """Two messages, one that is compressed, other bytes, half of one."""
+    target = open_at("triton-grpc")
+    target.probe()
+    reply = exchange(target, target.requests(payloads.make(made.workload))[0], 0)
+    assert target.judge(reply, request_id(0)) == FINE
+    verdict = target.judge(change(reply), request_id(0))
+    assert ERRORS[verdict.error] == "protocol"
+    assert "the reply is no KServe v2 inference reply" in verdict.message
+
+
+def test_a_reply_over_grpc_that_was_changed_is_judged_as_if_none_had_come_before(made: Any, open_at: Open) -> None:
+    """What is remembered of good replies is told apart from others by every byte that is neither id nor contents."""
+    fresh, knows = (open_at("triton-grpc") for _ in range(2))
+    fresh.probe()
+    knows.probe()
+    reply = exchange(knows, knows.requests(payloads.make(made.workload))[0], 0)
+    assert knows.judge(reply, request_id(0)) == FINE
+
+    @settings(deadline=None)
+    @given(st.lists(st.tuples(st.integers(0, len(reply.body) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+    def changed(changes: list[tuple[int, int]]) -> None:
+        body = bytearray(reply.body)
+        for at, value in changes:
+            body[at] = value
+        other = reply._replace(body=bytes(body))
+        fresh._layouts = Layouts()
+        assert knows.judge(other, request_id(0)) == fresh.judge(other, request_id(0))
+
+    changed()
 
 
 def test_a_call_that_onnx_runtime_refuses_is_an_error_and_not_the_end(made: Any, open_at: Open) -> None:

@@ -104,19 +104,15 @@ def test_what_triton_refuses_within_the_stream_is_told_in_its_words(kind: str, p
     target: Any = open_target(words.parse(places[kind]), texts)
     try:
         target.probe()
-        if kind == "triton-grpc":
-            call = target.caller([*payloads.make(texts), *payloads.make(ids)])
-            refused, good = call(0, 0), call(4, 1)
-            assert "this model takes token ids" in refused.verdict.message
-            assert target.streamed(good.answer, payloads.make(ids)[0]).verdict == FINE
-        else:
-            request = target.requests(payloads.make(texts))[0]
-            with Talk(target, 30) as talk:
-                reply = talk.ask(request)
+        refused, good = target.requests([payloads.make(texts)[0], payloads.make(ids)[0]])
+        with Talk(target, 30) as talk:
+            reply = talk.ask(refused)
             verdict = target.judge(reply, b"")
             if verdict == FINE:
                 verdict = target.streamed(reply, payloads.make(texts)[0]).verdict
             assert "this model takes token ids" in verdict.message
+        with Talk(target, 30) as talk:
+            assert target.streamed(talk.ask(good), payloads.make(ids)[0]).verdict == FINE
     finally:
         target.close()
 
@@ -136,8 +132,9 @@ def test_executed_batch_sizes_are_read_from_triton_over_both_protocols(tmp_path:
         try:
             targets[1].probe()
             before = [target.batches() for target in targets]
-            call = targets[1].caller(payloads.make(images))
-            assert [call(0, n).verdict for n in range(2)] == [FINE, FINE]
+            request = targets[1].requests(payloads.make(images))[0]
+            with Talk(targets[1], 30) as talk:
+                assert [targets[1].judge(talk.ask(request), b"0" * 16) for _ in range(2)] == [FINE, FINE]
             after = [target.batches() for target in targets]
         finally:
             for target in targets:

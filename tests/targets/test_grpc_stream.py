@@ -1,5 +1,6 @@
-"""A gRPC stream that goes wrong, and the next request of its user."""
+"""A gRPC stream that goes wrong, and the next request of its user: by bench's own client, and by NVIDIA's."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,8 @@ from typing import Any
 import grpc
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from bench import payloads, words
@@ -16,6 +19,9 @@ from bench.record import ERRORS
 from bench.slo import Nanoseconds
 from bench.targets import open_target
 from bench.targets.base import FINE
+from bench.targets.talk import Talk
+from bench.wire import grpc as grpc_wire
+from bench.wire.line import Head, Reply
 from bench.workload import Workload
 
 
@@ -45,7 +51,8 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         return service_pb2.ModelMetadataResponse(name="scripted", versions=["1"], inputs=inputs, outputs=outputs)
 
     def ModelStreamInfer(self, requests: Any, context: Any) -> Iterator[Any]:  # noqa: N802
-        for _ in requests:
+        for request in requests:
+            assert len(request.inputs) == len(request.raw_input_contents) == 2
             yield from next(self._scripts)(context)
 
 
@@ -106,9 +113,70 @@ def says_nothing(context: Any) -> Iterator[Any]:
     yield from ()
 
 
+def says_no_end(context: Any) -> Iterator[Any]:
+    yield piece(" 1 2 3")
+    yield piece(" 4 5")
+
+
 def ends_early(context: Any) -> Iterator[Any]:
     yield piece(" 1 2")
     yield piece(final=True)
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "tokens", "message"),
+    [
+        (says_error, "status", [2], "an error in the stream: out of memory"),
+        (aborts, "broken", [2], "gRPC UNAVAILABLE: going away"),
+        (aborts_at_once, "status", None, "gRPC UNAVAILABLE: going away"),
+        (refuses, "status", None, "gRPC INVALID_ARGUMENT: no such input"),
+        (ends_early, "tokens", [2], "came to 2 tokens, asked for were 5"),
+        (says_no_end, "", [3, 2], ""),
+    ],
+)
+def test_a_stream_that_fails_is_told_by_its_kind_and_the_next_on_its_connection_is_good(
+    bad: Any, error: str, tokens: list[int] | None, message: str
+) -> None:
+    """With what came of it; a stream whose last piece does not say that it is the last ends all the same."""
+    server, port = serve(bad, good)
+    target: Any = open_target(words.parse(f"triton-grpc://127.0.0.1:{port}"), made(20 * 10**9))
+    target.probe()
+    (prompt,) = prompts = payloads.make(made(20 * 10**9))
+    (request,) = target.requests(prompts)
+    with Talk(target, 30) as talk:
+        reply = talk.ask(request)
+        verdict, streamed = target.judge(reply, b"0" * 16), None
+        if verdict == FINE:
+            streamed = target.streamed(reply, prompt)
+            verdict = streamed.verdict
+        assert (ERRORS[verdict.error], streamed and list(streamed.tokens)) == (error, tokens)
+        assert message in verdict.message
+        reply = talk.ask(request)
+        assert target.judge(reply, b"0" * 16) == target.streamed(reply, prompt).verdict == FINE
+        assert target.streamed(reply, prompt).outputs["tokens"].tolist() == [1, 2, 3, 4, 5]
+    server.stop(None).wait()
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 10**6), max_size=5))
+def test_the_pieces_of_a_stream_have_the_times_when_they_were_whole(cut: int, edges: list[int]) -> None:
+    """Whatever came of the next one with them; of a stream that broke off, only whole pieces count."""
+    target: Any = open_target(words.parse("triton-grpc://x"), made(10**9))
+    (prompt,) = payloads.make(made(10**9))
+    whole = [grpc_wire.prefixed(piece(text).SerializeToString()) for text in (" 1", " 2 3", " 4", " 5")]
+    ends, body = list(itertools.accumulate(map(len, whole))), b"".join(whole)
+    cut %= len(body) + 1
+    there = sorted({cut, *(edge % (cut + 1) for edge in edges)} - {0})
+    marks = tuple((1000 + n, upto) for n, upto in enumerate(there))
+    ended = "" if cut == len(body) else "the connection was closed"
+    reply = Reply(Head(0, cut, True, {b":status": b"200"}), body[:cut], marks, ended)
+    streamed = target.streamed(reply, prompt)
+    assert streamed.t_ns == [next(t for t, upto in marks if upto >= end) for end in ends if end <= cut]
+    assert list(streamed.tokens) == [1, 2, 1, 1][: len(streamed.t_ns)]
+    assert ERRORS[streamed.verdict.error] == ("" if cut == len(body) else "broken")
+    if cut not in (0, *ends):
+        torn = target.streamed(reply._replace(ended=""), prompt).verdict
+        assert ERRORS[torn.error] == "protocol"
+        assert "the stream ended within a message" in torn.message
 
 
 @pytest.mark.parametrize(
@@ -123,13 +191,13 @@ def ends_early(context: Any) -> Iterator[Any]:
         (ends_early, "tokens", [2], "came to 2 tokens, asked for were 5"),
     ],
 )
-def test_a_stream_that_fails_is_told_by_its_kind_and_the_next_is_good(
+def test_a_stream_of_the_official_client_that_fails_is_told_by_its_kind_and_the_next_is_good(
     bad: Any, error: str, tokens: list[int], message: str
 ) -> None:
     """With what came of it; nothing that is left of it is taken for the next one's."""
     server, port = serve(bad, good, bad, good)
     workload = made(300_000_000 if error in ("timeout", "stalled") else 20 * 10**9)
-    target: Any = open_target(words.parse(f"triton-grpc://127.0.0.1:{port}"), workload)
+    target: Any = open_target(words.parse(f"triton-grpc://127.0.0.1:{port}?client=tritonclient"), workload)
     try:
         target.probe()
         (prompt,) = prompts = payloads.make(workload)
@@ -148,7 +216,7 @@ def test_a_stream_that_fails_is_told_by_its_kind_and_the_next_is_good(
         server.stop(None).wait()
 
 
-def test_a_stream_may_take_longer_than_the_timeout_as_long_as_it_is_not_silent() -> None:
+def test_a_stream_of_the_official_client_may_take_longer_than_the_timeout_as_long_as_it_is_not_silent() -> None:
     """The timeout is the longest silence: four pieces, each within it, together beyond it."""
 
     def slowly(context: Any) -> Iterator[Any]:
@@ -160,7 +228,7 @@ def test_a_stream_may_take_longer_than_the_timeout_as_long_as_it_is_not_silent()
 
     server, port = serve(slowly)
     workload = made(500_000_000)
-    target: Any = open_target(words.parse(f"triton-grpc://127.0.0.1:{port}"), workload)
+    target: Any = open_target(words.parse(f"triton-grpc://127.0.0.1:{port}?client=tritonclient"), workload)
     try:
         target.probe()
         (prompt,) = prompts = payloads.make(workload)

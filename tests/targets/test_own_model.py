@@ -155,10 +155,11 @@ def test_a_workload_without_a_version_takes_the_one_that_the_server_takes(kind: 
     workload = msgspec.structs.replace(workload, model=msgspec.structs.replace(workload.model, version=""))
     target = open_own(kind, own, stand_in, workload)
     target.probe()
+    request = target.requests(payloads.make(workload))[0]
     if kind == "grpc":
-        assert target.caller(payloads.make(workload))(0, 0).verdict == FINE
+        assert target.judge(exchange(target, request, 0), request_id(0)) == FINE
     else:
-        assert b"POST /v2/models/own/infer HTTP/1.1" in bytes(target.requests(payloads.make(workload))[0].head)
+        assert b"POST /v2/models/own/infer HTTP/1.1" in bytes(request.head)
     target.close()
 
 
@@ -212,10 +213,11 @@ def test_outputs_over_grpc_have_what_their_shapes_say(
     target.probe()
     requests: Any = payloads.make(workload)
     endpoint.spoil(change)
-    reply = target.caller(requests)(0, 0)
-    assert ERRORS[reply.verdict.error] == error
+    reply = exchange(target, target.requests(requests)[0], 0)
+    for _ in range(2):
+        assert ERRORS[target.judge(reply, request_id(0)).error] == error
     if not error:
-        outputs, right = target.outputs(reply.answer), own.answer(requests[0])
+        outputs, right = target.outputs(reply), own.answer(requests[0])
         assert outputs["label"].tolist() == right["label"].tolist()
         np.testing.assert_allclose(outputs["scaled"], right["scaled"], rtol=1e-6)
     target.close()
