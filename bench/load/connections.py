@@ -21,8 +21,8 @@ class Seat:
     """One user's connection and the request it carries; `intended` is NONE where it carries none."""
 
     __slots__ = (
-        "connected", "deadline", "fd", "id", "intended", "line", "marks", "number", "payload", "replies", "rest", "socket",
-        "start", "waited",
+        "connected", "deadline", "fd", "id", "intended", "line", "marks", "number", "payload", "released", "replies", "rest",
+        "socket", "start", "waited",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Seat:
         self.replies = 0  # on this connection
         self.number = self.payload = self.deadline = 0
         self.intended = self.start = NONE
-        self.waited = 0
+        self.waited = self.released = 0
         self.id = b""
         self.rest: list[memoryview] = []  # what the socket has not yet taken of what is to be sent
         self.marks: list[tuple[int, int]] = []  # of a stream: when how much of its body was there

@@ -23,16 +23,18 @@ from bench.workload import Workload
 
 SWEEP_NS = 50_000_000  # how often deadlines are looked at and rows handed over
 BACKOFF_NS = 100_000_000  # how long a user waits after a connection that was refused, or closed before it had brought a reply
+LATE_NS = 1_000_000  # from then on a release is late
 GRACE_NS = 2 * 10**9  # how long an interrupted run waits for what is under way
 _PIECE = 16384  # larger reads cost an mmap each
 
 
-def waited_for(intended: int, released: int, now: int) -> int:
-    """What a send waited for that was due at `intended`, released by the pacer at `released` and found a connection at `now`.
+def waited_for(what: int, intended: int, released: int, now: int) -> int:
+    """`what` (QUEUED or CONNECTING), which took from `released` to `now`; AT_ONCE where the pacer was later than that itself.
 
-    Where the engine itself came later than the connection, it was nothing else.
+    A send that was due at `intended` and released so late that this is the greater part waited for nothing but the engine.
     """
-    return QUEUED if now - released >= released - intended else AT_ONCE
+    late = released - intended
+    return AT_ONCE if late >= LATE_NS and late > now - released else what
 
 
 class Engine:
@@ -217,7 +219,7 @@ class Engine:
         if self._idle:
             self._send(self._idle.pop(), number, intended)
         elif self._connections.resting:
-            self._connect(self._connections.resting.popleft()[1], number, intended)
+            self._connect(self._connections.resting.popleft()[1], number, intended, now)
         else:
             self.late += intended >= self.phases.window_ns
             self._due.append((number, intended, now))
@@ -226,7 +228,7 @@ class Engine:
         """This connection may carry the next request."""
         if self._due:
             number, intended, released = self._due.popleft()
-            self._send(seat, number, intended, waited_for(intended, released, now))
+            self._send(seat, number, intended, waited_for(QUEUED, intended, released, now))
         elif self._leaving:
             self._leaving -= 1
             self._connections.part(seat)
@@ -321,9 +323,10 @@ class Engine:
 
     # ------------------------------------------------------------ connections
 
-    def _connect(self, seat: Seat, number: int, intended: int) -> None:
+    def _connect(self, seat: Seat, number: int, intended: int, released: int) -> None:
         """Open a connection that carries this request first."""
-        seat.number, seat.payload, seat.intended, seat.waited = number, self._turns[number % self._period], intended, CONNECTING
+        seat.number, seat.payload, seat.intended = number, self._turns[number % self._period], intended
+        seat.waited, seat.released = CONNECTING, released
         self._connections.open(seat)
 
     def _connected(self, seat: Seat) -> None:
@@ -337,7 +340,7 @@ class Engine:
             if not seat.connected:
                 return
         if seat.intended != NONE:
-            self._send(seat, seat.number, seat.intended, CONNECTING)
+            self._send(seat, seat.number, seat.intended, waited_for(CONNECTING, seat.intended, seat.released, now))
         else:
             self._free(seat, now)
 
@@ -362,9 +365,10 @@ class Engine:
         elif refused or (not self._due and not self._closed_loop):
             self._connections.resting.append((now + BACKOFF_NS, seat))
         elif self._due:
-            self._connect(seat, *self._due.popleft()[:2])
+            self._connect(seat, *self._due.popleft())
         elif self._closed_loop and self._sending(now):
-            self._connect(seat, next(self._numbers), now)  # the user goes on at once: the time to connect is the user's time
+            # the user goes on at once: the time to connect is the user's time
+            self._connect(seat, next(self._numbers), now, now)
         else:
             self._connections.open(seat)
 
@@ -377,6 +381,6 @@ class Engine:
             what = "no reply" if seat.connected else "no connection"
             self._lost(seat, TIMEOUT, f"{what} within {format_exact_duration(self._workload.timeout_ns)}", now)
         while (self._due or (self._closed_loop and self._sending(now))) and (rested := self._connections.rested(now)):
-            self._connect(rested, *(self._due.popleft()[:2] if self._due else (next(self._numbers), now)))
+            self._connect(rested, *(self._due.popleft() if self._due else (next(self._numbers), now, now)))
         self.cpu.look(now, self.phases)
         self._recorder.hand_over()

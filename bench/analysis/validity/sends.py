@@ -29,7 +29,7 @@ SLICES = 12  # of a window whose rate is meant to change: the busiest counts
 class Lateness:
     """Late sends of an open loop by what they waited for, and after how many ns a send is late."""
 
-    by_generator: int  # nothing: a connection was free
+    by_generator: int  # nothing but the engine
     queued: int  # a connection to be free
     connecting: int  # a connection to stand
     limit_ns: float
@@ -68,8 +68,9 @@ def reasons(m: Measured, sends: Lateness) -> Iterator[Reason]:
     if sends.by_generator > max(1, LATE * (m.successes - sends.queued - sends.connecting)):
         yield Reason(
             "generator_saturated",
-            f"{sends.by_generator:,} of {m.successes:,} requests were sent more than {sends.limit_ns / 1e6:.3g} ms late, with "
-            "connections free: the generator was too slow, and that is in the latencies; give it more CPU, or lower the rate",
+            f"{sends.by_generator:,} of {m.successes:,} requests were sent more than {sends.limit_ns / 1e6:.3g} ms late, and "
+            "not for want of a connection: the generator was too slow, and that is in the latencies; give it more CPU, or lower "
+            "the rate",
             "latency",
         )
     elif said := _spent(m, asked):
