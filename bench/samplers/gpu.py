@@ -94,7 +94,7 @@ CALLS: dict[str, Callable[[Handle], Readings]] = {
 
 
 def _processes(handle: Handle, ours: Collection[int]) -> Readings:
-    found = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
     instances = {process.gpuInstanceId for process in found if process.pid in ours}  # all the same where there is no MIG
     foreign = [p.pid for p in found if p.pid not in ours and p.gpuInstanceId in instances]
     return (

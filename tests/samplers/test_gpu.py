@@ -177,3 +177,11 @@ def test_processes_are_listed_once_a_second_at_the_most(nvml: Play) -> None:
     found = read(3, 11)
     assert len(series(found, "gpu0", "own_processes")) == 1
     assert len(series(found, "gpu0", "utilization")) == 3
+
+
+def test_a_driver_that_lists_no_processes_is_sampled_for_the_rest(nvml: Play) -> None:
+    """Before driver 510 the call is not there, and pynvml's plain name for it raises what is no NVMLError."""
+    nvml("nvmlDeviceGetComputeRunningProcesses_v3=fail:13 utilization=7")
+    found = read(2)
+    assert series(found, "gpu0", "utilization") == [7, 7]
+    assert found["warnings"] == ["gpu0 does not give processes (Function Not Found): it is left out"]

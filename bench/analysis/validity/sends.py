@@ -69,8 +69,8 @@ def reasons(m: Measured, sends: Lateness) -> Iterator[Reason]:
         yield Reason(
             "generator_saturated",
             f"{sends.by_generator:,} of {m.successes:,} requests were sent more than {sends.limit_ns / 1e6:.3g} ms late, and "
-            "not for want of a connection: the generator was too slow, and that is in the latencies; give it more CPU, or lower "
-            "the rate",
+            "not for want of a connection: the generator was too slow, and that is in the latencies; give it more CPU, or a "
+            "lower rate",
             "latency",
         )
     elif said := _spent(m, asked):
