@@ -115,3 +115,18 @@ def test_ctrl_c_stops_the_command_and_its_sampler_in_order(tmp_path: Path) -> No
     assert errors.strip().endswith("KeyboardInterrupt")
     store.finish(tmp_path)
     assert pq.read_table(tmp_path / "samples.parquet").num_rows > 0
+
+
+def test_processes_on_a_gpu_are_told_apart_by_the_trees_that_are_sampled(tmp_path: Path, nvml: Callable[[str], None]) -> None:
+    """Of three on the GPU one is the root that was given, one its child, and one nobody's."""
+    with subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True) as root:
+        assert root.stdout is not None
+        child = int(root.stdout.readline())
+        nvml(f"pids={root.pid}+{child}+1")
+        with samplers.record(tmp_path, {"server": root.pid}):
+            pass
+        os.kill(child, signal.SIGKILL)
+    store.finish(tmp_path)
+    table = pq.read_table(tmp_path / "samples.parquet").to_pylist()
+    counted = {row["metric"]: row["value"] for row in table if row["metric"].endswith("_processes")}
+    assert counted == {"own_processes": 2, "foreign_processes": 1}
