@@ -67,7 +67,7 @@ class Http2Line:
         try:
             if not self._begun:
                 self._begin(data)
-            while end - at >= HEAD_BYTES:
+            while end - at >= HEAD_BYTES and self._failed is None:
                 word, flags, stream = frames.heads_from(data, at)
                 begin = at + HEAD_BYTES
                 if (length := word >> 8) > frames.FRAME_BYTES:

@@ -474,6 +474,18 @@ def test_a_good_reply_with_bytes_changed_gives_the_same_in_any_pieces(body: byte
     assert outcome(pieces_of(damaged, cuts)) == outcome([damaged])
 
 
+def test_nothing_is_heard_of_a_server_after_it_refused_the_request() -> None:
+    """Whatever follows a GOAWAY that leaves the request out, in the same piece or in the next, the refusal is what is told."""
+    refusal, late = frame(frames.GOAWAY, 0, 0, bytes(8)), frame(frames.DATA, 0, 1, b"late")
+    together, apart = ready(), ready()
+    for reply in (together.feed(refusal + late), apart.feed(refusal)):
+        assert reply is not None
+        assert (reply.head.status, reply.head.keep_alive) == (grpc.UNAVAILABLE, False)
+    for told in (together.end, lambda: apart.feed(late)):
+        with pytest.raises(ProtocolError, match="takes no more requests"):
+            told()
+
+
 def test_a_server_may_give_room_on_the_connection_before_anything_was_asked() -> None:
     """As gRPC's own servers do: stream 0 is the connection, which is always open."""
     line = Http2Line()
