@@ -39,8 +39,8 @@ IMPURE = "os time pathlib logging socket io subprocess threading asyncio tempfil
 
 # library -> the only places that import it
 OWNERS = {
-    "locust": "load/locust.py",
-    "gevent": "load/locust.py",
+    "locust": "load/locust/",
+    "gevent": "load/locust/",
     "pynvml": "samplers/ environment.py",
     "psutil": "samplers/ environment.py",
     "matplotlib": "reports/",

@@ -105,7 +105,7 @@ class Worker:
         """Prepare, wait for the word, send, and write what came."""
         self._ceiling = ceiling.find(self._pool, self._workload, self._plan.ceilings)
         self._engine = self._make_engine()
-        from bench.load.locust import drive
+        from bench.load.locust.local import drive
 
         gc.collect()
         gc.freeze()

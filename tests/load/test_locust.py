@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import sys
-from bench.load.locust import drive
+from bench.load.locust.local import drive
 
 class Engine:
     failure, finished, seats = None, True, 0

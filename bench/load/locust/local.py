@@ -1,4 +1,4 @@
-"""Locust starts, shapes and stops the users, each a seat in the process's engine; the only importer of locust and gevent."""
+"""Users of one process, each a seat in its engine, started and stopped by Locust's local runner."""
 
 import os
 import time
