@@ -49,15 +49,38 @@ def said(run: Run) -> Facts:
 def load_settings(run: Run, load: str) -> Facts:
     """How the target was driven; `load` is the summary's sentence for it."""
     workload = run.workload
-    return {
-        "load": plain(load),
-        "payload": _payload(workload),
-        "distinct requests": str(workload.payload.distinct),
-        "seed": str(workload.seed),
-        "warm-up": f"{workload.warmup_ns / 1e9:g} s",
-        "timeout": f"{workload.timeout_ns / 1e9:g} s",
-        "compared replies": _compared(run),
-    } | _generator(run)
+    return (
+        {
+            "load": plain(load),
+            "payload": _payload(workload),
+            "distinct requests": str(workload.payload.distinct),
+            "seed": str(workload.seed),
+            "warm-up": f"{workload.warmup_ns / 1e9:g} s",
+            "timeout": f"{workload.timeout_ns / 1e9:g} s",
+            "compared replies": _compared(run),
+        }
+        | _workers(run)
+        | _generator(run)
+    )
+
+
+def _workers(run: Run) -> Facts:
+    """The processes that shared the load, and how well the clocks of other hosts are known."""
+    workers = run.load.get("workers")
+    if not isinstance(workers, list):
+        return {}
+    away = [worker for worker in workers if worker.get("host")]
+    said = f"{len(workers) - len(away)} on this machine" + (f", {len(away)} on other hosts" if away else "")
+    facts = {"workers": said}
+    for worker in away:
+        host = f"worker {worker.get('worker')} on {plain(worker['host'])}"
+        within = worker.get("clock_within_ns")
+        facts[host] = (
+            "its clock could not be compared"
+            if within is None
+            else f"its clock is aligned to within {amount(within / 1e6, 'ms')}"
+        )
+    return facts
 
 
 def _generator(run: Run) -> Facts:

@@ -20,9 +20,7 @@ Result = TypeVar("Result")
 class Member:
     """Locust's side of one worker; `heard` gets what the master says of ours."""
 
-    def __init__(
-        self, host: str, port: int, heard: Callable[[str, dict[str, Any]], None], stopped: Callable[[], bool]
-    ) -> None:
+    def __init__(self, host: str, port: int, heard: Callable[[str, dict[str, Any]], None], stopped: Callable[[], bool]) -> None:
         """Join the master at `host` and `port`, unless `stopped` meanwhile; RunError where none answers."""
         self._environment = seating()
         self.spawned = False
