@@ -11,7 +11,7 @@ from bench.errors import RunError
 from bench.load.locust.master import KIND
 from bench.load.locust.seats import Engine, seating
 
-runners.CONNECT_RETRY_COUNT = 3  # of 5 s
+runners.CONNECT_TIMEOUT, runners.CONNECT_RETRY_COUNT = 2, 4  # s, and how often again
 runners.MASTER_HEARTBEAT_TIMEOUT = 20  # s of silence after which the master counts as gone
 
 Result = TypeVar("Result")
