@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from bench import payloads, words
+from bench import mix, payloads, words
 from bench import workload as workloads
 from bench.columns import RecordWriter
 from bench.errors import BenchError, RunError
-from bench.load import Plan, ceiling
+from bench.load import Files, Plan, ceiling
 from bench.load.answers import Reference
 from bench.load.batches import Batches
 from bench.load.engine import Engine
@@ -41,8 +41,7 @@ def plan_to_json(plan: Plan) -> str:
         "workload": workloads.to_builtins(plan.workload),
         "target": str(plan.target),
         "folder": str(plan.folder),
-        "onnx": str(plan.onnx or ""),
-        "reference": str(plan.reference or ""),
+        "files": [{"onnx": str(of.onnx or ""), "reference": str(of.reference or "")} for of in plan.files],
         "ceilings": plan.ceilings,
     }
     return json.dumps(document)
@@ -55,8 +54,7 @@ def plan_from_json(line: str) -> Plan:
         workload=workloads.from_builtins(document["workload"], "the load's plan"),
         target=words.parse(document["target"]),
         folder=Path(document["folder"]),
-        onnx=Path(document["onnx"]) if document["onnx"] else None,
-        reference=Path(document["reference"]) if document["reference"] else None,
+        files=tuple(Files(**{key: Path(path) if path else None for key, path in of.items()}) for of in document["files"]),
         ceilings=tuple(document["ceilings"]),
     )
 
@@ -90,12 +88,12 @@ class Worker:
         self._plan, self._workload = plan, plan.workload
         self._members = list(_members(plan))
         self._facts = [member.target.probe() for member in self._members]
-        self._pool = Pool(self._members)
+        self._pool = Pool(self._members, mix.turns(plan.workload))
         self._recorder = Recorder(self._pool)
         self._writer = RecordWriter(plan.folder / "requests-0.arrows", streamed=self._pool.streams)
         # pyarrow's first write takes a quarter of a second of CPU
         self._writer.write(np.empty(0, RECORD), Chunks.of([]) if self._pool.streams else None)
-        self._batches = Batches(self._pool.target)
+        self._batches = Batches([member.target for member in self._members])
         self._orders = Orders()
         self._cpu: list[tuple[int, float]] = []
         self._interrupted = False
@@ -134,7 +132,7 @@ class Worker:
         return (Engine if wired else CallEngine)(self._pool, self._workload, self._recorder)
 
     def _ready(self) -> None:
-        _tell(ready=asdict(self._facts[0]))
+        _tell(ready=asdict(self._facts[0]) | {"details": self._pool.by_part([facts.details for facts in self._facts])})
         if not self._orders.wait_for_go():
             self._engine.stop()
             return
@@ -181,7 +179,7 @@ class Worker:
                     "reconnects": engine.reconnects,
                     "cpu_s": self._cpu_share() * length_s,
                     "engine_cpu_s": self._generator_cpu_share() * length_s,
-                    "tolerance": self._members[0].reference.tolerance,
+                    "tolerance": self._pool.by_part([member.reference.tolerance for member in self._members]),
                     "messages": {ERRORS[code]: message for code, message in self._recorder.messages.items()},
                 }
                 | self._told(),
@@ -190,8 +188,8 @@ class Worker:
 
     def _told(self) -> dict[str, Any]:
         """What was found out: executed batch sizes, how tokens were counted, what the generator can do, who answered."""
-        counted = getattr(self._pool.target, "counted", {})
-        told = {"batches": self._executed, "tokens_counted": counted, "ceiling": self._ceiling}
+        executed = self._pool.by_part(self._executed) if any(self._executed) else {}
+        told = {"batches": executed, "tokens_counted": self._pool.counted(), "ceiling": self._ceiling}
         return {key: value for key, value in told.items() if value} | self._identity
 
     def _generator_cpu_share(self) -> float:
@@ -209,9 +207,10 @@ class Worker:
 
 def _members(plan: Plan) -> Iterator[Member]:
     """Each part of the workload with its target, its requests and its reference answers."""
-    for part in plan.workload.parts:
-        target = open_target(plan.target, part, plan.onnx)
-        yield Member(part, target, payloads.make(part), Reference.load(part.check, plan.reference))
+    parts = plan.workload.parts
+    for part, files in zip(parts, plan.files or [Files()] * len(parts), strict=True):
+        target = open_target(plan.target, part, files.onnx)
+        yield Member(part, target, payloads.make(part), Reference.load(part.check, files.reference))
 
 
 class Orders:
