@@ -9,6 +9,7 @@ from bench import endpoint as endpoints
 from bench import environment, errors, recorded, resources, store, words
 from bench import workload as workloads
 from bench.analysis.summary import Summary, summarize
+from bench.commands import crew_flags
 from bench.commands.arrival_flags import count
 from bench.commands.flags import add_load, add_output, add_repository, override
 from bench.commands.run import drivers, measure, slug
@@ -34,6 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     rounds = f"rounds of each side (default: {ROUNDS}; of a workload that generates: {GENERATING_ROUNDS})"
     parser.add_argument("--rounds", type=count, metavar="N", help=rounds)
     add_load(parser)
+    crew_flags.add(parser)
     add_repository(parser)
     add_output(parser)
 
@@ -50,8 +52,9 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     asked = [words.parse(side) for side in sides]
     for word in asked:
         endpoints.check(word, workload, args.model_repository)
+    crew = crew_flags.crew(args, workload, *asked)
     references = recorded.find_each(args.workload, workload)
-    clock, facts = drivers(asked[0])[1], environment.fingerprint()
+    clock, facts = drivers(asked[0], crew, say)[1], environment.fingerprint()
     folder = store.create(args.output, slug(f"demo-{workload.name}"), clock)
     with contextlib.ExitStack() as stack:
         live = [
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
         folders = demo.begin(folder, workload.name, names)
 
         def one(which: int, number: int, path: Path) -> Run:
-            load, clock, sampler = drivers(live[which].word)
+            load, clock, sampler = drivers(live[which].word, crew, say)
             label = f"round {number} of {rounds}, {names[which]}"
             done = measure(workload, live[which], path, load, clock, sampler, facts, say, label)
             say(f"{label}: {_in_short(summarize(done))}")

@@ -11,10 +11,10 @@ from bench import environment, errors, recorded, resources, runner, samplers, st
 from bench.analysis.summary import Summary, summarize
 from bench.arrivals import ClosedLoop
 from bench.clock import Clock, SystemClock
-from bench.commands import flags
+from bench.commands import crew_flags, flags
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
-from bench.load import Load, Progress, once
+from bench.load import Crew, Load, Progress, once
 from bench.record import Run
 from bench.reports import data, html, text
 from bench.reports.run_page import broken_promises
@@ -28,6 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", required=True, metavar="T", help="triton[@24.07][?option=value,...], flask, or a URL: "
                         "triton-http://HOST:PORT, triton-grpc://HOST:PORT, flask://HOST:PORT, onnx://cpu, echo://")  # fmt: skip
     flags.add_load(parser)
+    crew_flags.add(parser)
     flags.add_repository(parser)
     parser.add_argument("--record-reference", action="store_true", help="ask the target each distinct request once, keep the "
                         "answers beside the workload file, and compare replies with them from then on")  # fmt: skip
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     word = words.parse(args.target)
     endpoints.check(word, workload, args.model_repository)
     references = _recorded(args, word, workload)
-    load, clock, sampler = drivers(word)
+    load, clock, sampler = drivers(word, crew_flags.crew(args, workload, word), say)
     facts = environment.fingerprint() if sampler else {}
     folder = store.create(args.output, slug(f"{workload.name}-{word.kind}-{word.version}"), clock)
     try:
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     return exit_code(done, summary)
 
 
-def drivers(word: words.Word) -> tuple[Load, Clock, runner.Sampler | None]:
+def drivers(word: words.Word, crew: Crew, say: Callable[[str], None]) -> tuple[Load, Clock, runner.Sampler | None]:
     """Load, clock and sampler for a target: echo:// is answered in virtual time, by nobody."""
     if word.kind == "echo":
         from bench.load.inline import InlineLoad
@@ -69,7 +70,7 @@ def drivers(word: words.Word) -> tuple[Load, Clock, runner.Sampler | None]:
         return InlineLoad(clock), clock, None
     from bench.load.process import LocustLoad
 
-    return LocustLoad(), SystemClock(), samplers.record
+    return LocustLoad(crew, say), SystemClock(), samplers.record
 
 
 def measure(

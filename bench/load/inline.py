@@ -55,10 +55,10 @@ class InlineLoad:
             self._clock.sleep_until(end)
             sent += 1
         recorder.hand_over()
-        writer = RecordWriter(self._plan.folder / "requests-0.arrows")
+        writer = RecordWriter(self._plan.stream)
         recorder.drain(writer)
         writer.close()
-        recorder.keep(self._plan.folder)
+        recorder.keep(self._plan.answers)
         progress(Progress(phases.end_ns - phases.start_ns, sent, recorder.done, recorder.errors))
         messages = {ERRORS[code]: text for code, text in recorder.messages.items()}
         details = {"sent": sent, "unsent": 0, "late_without_connection": self._late, "reconnects": 0, "messages": messages}

@@ -20,7 +20,7 @@ from bench.wire.line import WireRequest
 from bench.workload import DataType, Input, Payload
 
 THREE = make_workload(load=Closed(3))
-KEYS = {"protocol", "request_bytes", "connections"}
+KEYS = {"protocol", "request_bytes", "connections", "workers"}
 
 
 @pytest.fixture
@@ -28,6 +28,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bursts of a few ms."""
     for name in ("BURST_NS", "ALONE_NS", "SETTLE_NS"):
         monkeypatch.setattr(ceiling, name, 10_000_000)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bursts in which megabytes are answered, also where others are at work."""
+    for name in ("BURST_NS", "ALONE_NS"):
+        monkeypatch.setattr(ceiling, name, 200_000_000)
 
 
 @pytest.fixture
@@ -49,14 +56,16 @@ def test_the_engine_is_driven_against_a_server_that_does_nothing(
     requests = pool(plain(nobody), THREE)
     found = ceiling.find(requests, THREE, [])
     size = len(requests.wire()[0][0].head) + len(requests.wire()[0][0].body)
-    assert {key: found[key] for key in KEYS} == {"protocol": "HTTP/1.1", "request_bytes": size, "connections": 3}
+    assert {key: found[key] for key in KEYS} == {
+        "protocol": "HTTP/1.1", "request_bytes": size, "connections": 3, "workers": 1,
+    }  # fmt: skip
     assert found["rate_hz"] > 0
     assert 0 < found["added_p50_ns"] <= found["added_p99_ns"]
     assert "problem" not in found
 
 
 @pytest.mark.parametrize("values", [4, 1_000_000])
-def test_grpc_is_driven_likewise(quick: None, plain: Any, pool: Any, nobody: tuple[str, int], values: int) -> None:
+def test_grpc_is_driven_likewise(patient: None, plain: Any, pool: Any, nobody: tuple[str, int], values: int) -> None:
     """Small messages in one buffer, large ones as the windows allow."""
     workload = make_workload(payload=Payload({"x": Input(DataType("FP32"), (1, values))}, distinct=1), load=Closed(2))
     target = plain(nobody)
@@ -70,7 +79,7 @@ def test_grpc_is_driven_likewise(quick: None, plain: Any, pool: Any, nobody: tup
     assert found["rate_hz"] > 0
 
 
-def test_requests_of_many_segments_are_answered_too(quick: None, plain: Any, pool: Any, nobody: tuple[str, int]) -> None:
+def test_requests_of_many_segments_are_answered_too(patient: None, plain: Any, pool: Any, nobody: tuple[str, int]) -> None:
     """4 MB, of which a socket takes a part at a time."""
     large = make_workload(payload=Payload({"x": Input(DataType("FP32"), (1, 1_000_000))}, distinct=1))
     found = ceiling.find(pool(plain(nobody), large), large, [])
@@ -84,6 +93,17 @@ def test_what_is_known_is_not_measured_again(unplugged: None, plain: Any, pool: 
     known = {key: value for key, value in ceiling.find(requests, THREE, []).items() if key in KEYS} | {"rate_hz": 5000.0}
     assert ceiling.find(requests, THREE, [{"protocol": "HTTP/2"}, known]) is known
     assert "rate_hz" not in ceiling.find(requests, make_workload(load=Closed(4)), [known])
+
+
+def test_one_of_several_workers_is_measured_with_its_share_of_the_connections(
+    quick: None, plain: Any, pool: Any, nobody: tuple[str, int]
+) -> None:
+    """Two of three connections, and nothing that was found for one worker alone holds for it."""
+    requests = pool(plain(nobody), THREE)
+    alone = ceiling.find(requests, THREE, [])
+    found = ceiling.find(requests, THREE, [alone], workers=2)
+    assert (found["connections"], found["workers"]) == (2, 2)
+    assert found is not alone
 
 
 def test_where_it_cannot_be_measured_the_run_goes_on_and_says_why(

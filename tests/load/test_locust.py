@@ -15,11 +15,13 @@ class Engine:
         if sys.argv[1] == "broken":
             raise RuntimeError("no seat to be had")
         self.seats += 1
+    def close_seat(self):
+        self.seats -= 1
     def ready(self):
         return sys.argv[1] == "ready"
 
 engine, heard = Engine(), []
-began = drive(engine, 3, 0.3, lambda: sys.argv[1] == "stopped", lambda: heard.append("ready"), lambda: None)
+began = drive(engine, lambda: 3, 0.3, lambda: sys.argv[1] == "stopped", lambda: heard.append("ready"), lambda: None)
 print(began, engine.seats, heard)
 """
 
