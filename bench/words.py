@@ -39,7 +39,8 @@ class Word:
 
 def host_and_port(text: str, default_port: int) -> tuple[str, int]:
     """(host, port) of "HOST:PORT" or "HOST"; ValueError says what was expected."""
-    host, _, port = text.rpartition(":") if ":" in text else (text, "", str(default_port))
+    bare = ":" not in text or text.endswith("]")  # an IPv6 address has its colons in brackets
+    host, _, port = (text, "", str(default_port)) if bare else text.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"expected HOST:PORT, got {text!r}")
     return host.removeprefix("[").removesuffix("]"), int(port)

@@ -112,7 +112,7 @@ def summarize(run: Run) -> Summary:
         run_id=run.id,
         workload=run.workload.name,
         target=next((str(run.target[key]) for key in ("name", "asked", "word") if run.target.get(key)), ""),
-        load=_load(run.workload.load),
+        load=_load(run.workload.load) + _shared(run.load.get("workers")),
         status=run.status,
         reasons=reasons,
         warnings=warnings,
@@ -251,3 +251,8 @@ def _load(load: Load) -> str:
         case _:
             what = f"{type(load).__name__} {load.rate_hz:g}/s"
     return f"{what} over {load.connections} connection{'s' if load.connections > 1 else ''}"
+
+
+def _shared(workers: object) -> str:
+    """That several workers made a load, in words."""
+    return f", by {len(workers)} workers" if isinstance(workers, list) and len(workers) > 1 else ""

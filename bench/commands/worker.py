@@ -1,6 +1,7 @@
 """Carry a part of the load that `bench run --remote-workers N` makes on another host."""
 
 import argparse
+import json
 import socket
 import subprocess
 import sys
@@ -59,9 +60,12 @@ def _work(host: str, port: int, say: Line) -> int:
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "bench.load.member", host, str(port)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
     ) as process:
         try:
+            for line in process.stdout or ():
+                ((kind, news),) = json.loads(line).items()
+                say(str(news["message" if kind == "error" else "line"]))
             code = process.wait()
         except KeyboardInterrupt:
             process.stdin.close()  # type: ignore[union-attr]
@@ -70,5 +74,6 @@ def _work(host: str, port: int, say: Line) -> int:
             except subprocess.TimeoutExpired:
                 process.kill()
             raise
-    say("done" if code == 0 else f"the worker ended with code {code}")
+    if code:
+        say(f"the worker ended with code {code}")
     return code

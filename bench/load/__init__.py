@@ -24,6 +24,11 @@ class Crew:
     def workers(self) -> int:
         return self.here + self.elsewhere
 
+    @property
+    def alone(self) -> bool:
+        """Whether one process here makes the whole load."""
+        return (self.here, self.elsewhere) == (1, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Files:

@@ -54,7 +54,8 @@ def find(pool: Pool, workload: Workload, known: Sequence[Ceiling], workers: int 
     }
     for ceiling in known:
         if about.items() <= ceiling.items():
-            return ceiling
+            # what is known of several is what they reach together
+            return ceiling if workers == 1 else ceiling | {"rate_hz": ceiling["rate_hz"] / workers}
     try:
         return about | _measured(pool, workload, about)
     except (OSError, ValueError) as error:

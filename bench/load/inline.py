@@ -2,16 +2,15 @@
 
 import heapq
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import Any
 
 from bench import mix, payloads, traces
-from bench.arrivals import ClosedLoop
+from bench.arrivals import Closed, ClosedLoop
 from bench.clock import Clock
 from bench.columns import RecordWriter
 from bench.load import Outcome, Plan, Progress
 from bench.load.answers import Reference
-from bench.load.phases import Phases
+from bench.load.phases import NEVER, Phases
 from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder
 from bench.record import AT_ONCE, ERRORS, QUEUED
@@ -70,21 +69,21 @@ class InlineLoad:
     def _exchanges(self, phases: Phases) -> Iterator[tuple[int, int, int]]:
         """(intended, start, end) of one request after another: `users` carry them, `slots` servers take `service` for each."""
         workload, service = self._plan.workload, self._target.service_ns
-        users = [phases.start_ns] * workload.load.connections  # when each is free to send
+        users = [(phases.start_ns, user) for user in range(workload.load.connections)]  # when each is free to send
         slots = [phases.start_ns] * self._target.slots  # when each server is free
         self._late = 0
         for intended in self._intended(phases, users):
-            free = heapq.heappop(users)
+            free, user = heapq.heappop(users)
             start = max(intended, free)
             self._late += free > intended >= phases.window_ns
             begun = max(start, heapq.heappop(slots))
             end = begun + service
             heapq.heappush(slots, end)
-            heapq.heappush(users, end)
+            heapq.heappush(users, (end, user))
             yield intended, start, end
             phases.replied(intended, end)
 
-    def _intended(self, phases: Phases, users: list[int]) -> Iterator[int]:
+    def _intended(self, phases: Phases, users: list[tuple[int, int]]) -> Iterator[int]:
         load = self._plan.workload.load
         if not isinstance(load, ClosedLoop):
             for offset in traces.offsets_ns(load, self._plan.workload.seed, self._plan.workload.warmup_ns):
@@ -92,10 +91,25 @@ class InlineLoad:
                     return
                 yield phases.start_ns + offset
             return
-        for _ in count():
-            if users[0] >= phases.end_ns:
-                return
-            yield users[0]
+        while (first := users[0])[0] < phases.end_ns:
+            seated = _seated(load, first[1], first[0] - phases.window_ns) + phases.window_ns
+            if seated > first[0]:
+                heapq.heapreplace(users, (seated, first[1]))
+            else:
+                yield first[0]
+
+
+def _seated(load: ClosedLoop, user: int, offset_ns: int) -> int:
+    """When, from `offset_ns` after the window's beginning on, user number `user` has a seat; NEVER where no step has one."""
+    if isinstance(load, Closed):
+        return offset_ns
+    begin = min(offset_ns, 0)  # the first step is there from the start
+    for step in load.steps:
+        end = max(begin, 0) + step.duration_ns
+        if offset_ns < end and user < step.users:
+            return max(offset_ns, begin)
+        begin = end
+    return NEVER
 
 
 def _member(plan: Plan, part: Workload) -> Member:

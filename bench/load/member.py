@@ -50,22 +50,24 @@ class Membership:
         self._linger()
 
     def _carry_out(self, plan: Plan) -> None:
+        worker, workers = plan.share
+        pipes.tell(say={"line": f"{plan.workload.name} on {plan.target}, as worker {worker} of {workers}"})
         post = parcels.Post(lambda parcel: self._master.send("records", **parcel)) if self._index is None else None
-        worker = self._master.aside(lambda: Worker(plan, post))
-        self._master.send("prepared", facts=asdict(worker.facts), streams=worker.streams)
+        part = self._master.aside(lambda: Worker(plan, post))
+        self._master.send("prepared", facts=asdict(part.facts), streams=part.streams)
         if not self._told("calibrate"):
             return
-        self._master.aside(worker.calibrate)
-        engine = worker.stand_by()
+        self._master.aside(part.calibrate)
+        engine = part.stand_by()
         self._master.seat(engine)
-        self._worker = worker
+        self._worker = part
         self._master.send("calibrated")
         while not (self._master.spawned and engine.ready()) and engine.failure is None and not self._ended():
             self._master.pause(0.02)
         if engine.failure is None:
             self._master.send("seated")
         if self._told("begin") or self._ended():
-            self._send(worker, plan, post)
+            self._send(part, plan, post)
 
     def _send(self, worker: Worker, plan: Plan, post: parcels.Post | None) -> None:
         """From the first send to the last reply."""
@@ -83,6 +85,7 @@ class Membership:
             self._master.pause(TICK_S)
         answers = plan.answers.read_bytes() if self._index is None else b""
         self._master.send("finished", answers=answers, records=worker.recorded, **finished)
+        pipes.tell(say={"line": f"done: {worker.recorded:,} requests"})
 
     def _plan(self) -> Plan:
         """The plan as it holds on this host."""

@@ -50,8 +50,8 @@ def _ceiling(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Of all workers together, who measured at the same time: rates are summed, of the rest the worst is told."""
     if not all(found):
         return {}
-    if problem := _first(found).get("problem"):
-        return {**found[0], "problem": problem}
+    if broken := [one for one in found if "problem" in one]:
+        return dict(broken[0])
     worst = {key: max(one[key] for one in found) for key in ("cpu_us", "added_p50_ns", "added_p99_ns")}
     return {**found[0], "rate_hz": sum(one["rate_hz"] for one in found), **worst}
 

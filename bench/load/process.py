@@ -37,7 +37,7 @@ class LocustLoad:
         log_path = plan.folder / "load.log"
         with log_path.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.load.alone" if self._crew.workers == 1 else "bench.load.master"],
+                [sys.executable, "-P", "-m", "bench.load.alone" if self._crew.alone else "bench.load.master"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -57,7 +57,26 @@ def load_settings(run: Run, load: str) -> Facts:
     for who, part in parts:
         said |= {f"{who}payload": _payload(part), f"{who}distinct requests": str(part.payload.distinct)}
     said |= {"seed": str(workload.seed)} | times
-    return said | {f"{who}compared replies": _compared(run, part) for who, part in parts} | _generator(run)
+    return said | {f"{who}compared replies": _compared(run, part) for who, part in parts} | _workers(run) | _generator(run)
+
+
+def _workers(run: Run) -> Facts:
+    """The processes that shared the load, and how well the clocks of other hosts are known."""
+    workers = run.load.get("workers")
+    if not isinstance(workers, list):
+        return {}
+    away = [worker for worker in workers if worker.get("host")]
+    said = f"{len(workers) - len(away)} on this machine" + (f", {len(away)} on other hosts" if away else "")
+    facts = {"workers": said}
+    for worker in away:
+        host = f"worker {worker.get('worker')} on {plain(worker['host'])}"
+        within = worker.get("clock_within_ns")
+        facts[host] = (
+            "its clock could not be compared"
+            if within is None
+            else f"its clock is aligned to within {amount(within / 1e6, 'ms')}"
+        )
+    return facts
 
 
 def _generator(run: Run) -> Facts:

@@ -104,6 +104,8 @@ def test_one_of_several_workers_is_measured_with_its_share_of_the_connections(
     found = ceiling.find(requests, THREE, [alone], workers=2)
     assert (found["connections"], found["workers"]) == (2, 2)
     assert found is not alone
+    together = found | {"rate_hz": 5000.0}
+    assert ceiling.find(requests, THREE, [together], workers=2) == found | {"rate_hz": 2500.0}
 
 
 def test_where_it_cannot_be_measured_the_run_goes_on_and_says_why(

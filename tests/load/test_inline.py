@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench import mix, words
-from bench.arrivals import Closed, Constant, Rate
+from bench.arrivals import Closed, Constant, Rate, Step, Steps
 from bench.load import Outcome, Plan
 from bench.load.inline import InlineLoad
 from bench.record import ERRORS, NOT_COMPARED, Run
@@ -48,6 +48,15 @@ def test_users_who_share_one_slot_wait_for_each_other(play: Play) -> None:
     run, outcome = play("echo://?service=5ms", load=Closed(4))
     assert latency_ms(run)[:20] == [5, 10, 15, *[20] * 17]
     assert outcome.window_ns == (NOW, NOW + 100 * MS)
+
+
+def test_users_come_and_go_with_the_steps(play: Play) -> None:
+    """10 ms each, as many slots as users: 1 user makes 2 replies in 20 ms, 3 users 6, and 2 users 4."""
+    steps = tuple(Step(users, Nanoseconds(20 * MS)) for users in (1, 3, 2))
+    load = Steps(steps)
+    run, _ = play("echo://?service=10ms,slots=8", load=load, requests=None, duration_ns=Nanoseconds(load.duration_ns))
+    begun = (np.sort(run.records["intended_ns"]) - NOW) // MS
+    assert begun.tolist() == [0, 10, 20, 20, 20, 30, 30, 30, 40, 40, 50, 50]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)

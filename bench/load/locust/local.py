@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import gevent
 
-from bench.load.locust.seats import Engine, seating
+from bench.load.locust.seats import AT_ONCE, Engine, seating
 
 TICK_S = 0.1
 
@@ -27,7 +27,7 @@ def drive(
     environment.engine = engine
     runner = environment.create_local_runner()
     wanted = users()
-    runner.start(wanted, spawn_rate=wanted)
+    runner.start(wanted, AT_ONCE)
     limit = time.monotonic() + limit_s
     try:
         while runner.user_count < wanted or not engine.ready():
@@ -41,7 +41,7 @@ def drive(
             tick()
             if (now := users()) != wanted:
                 wanted = now
-                runner.start(wanted, spawn_rate=wanted)
+                runner.start(wanted, AT_ONCE)
             gevent.sleep(TICK_S)
         return True
     finally:

@@ -8,7 +8,7 @@ from locust import runners
 from locust.exception import RPCError
 
 from bench.errors import RunError
-from bench.load.locust.seats import seating
+from bench.load.locust.seats import AT_ONCE, seating
 
 PATIENCE_S = 10  # of silence after which a worker counts as gone; one that prepares holds its interpreter for seconds
 KIND = "bench"  # of Locust's messages that carry ours
@@ -38,7 +38,7 @@ class Master:
 
     def spawn(self, users: int) -> None:
         """Have so many users in all, spread evenly over the workers; does not wait for them."""
-        gevent.spawn(self._runner.start, users, max(users, 1))
+        gevent.spawn(self._runner.start, users, AT_ONCE)
 
     def silent(self) -> set[str]:
         """Workers that have said nothing for too long."""

@@ -11,7 +11,7 @@ from bench.errors import RunError
 from bench.load.locust.master import KIND
 from bench.load.locust.seats import Engine, seating
 
-runners.CONNECT_RETRY_COUNT = 3  # of 5 s
+runners.CONNECT_TIMEOUT, runners.CONNECT_RETRY_COUNT = 2, 4  # s, and how often again
 runners.MASTER_HEARTBEAT_TIMEOUT = 20  # s of silence after which the master counts as gone
 
 Result = TypeVar("Result")
@@ -20,9 +20,7 @@ Result = TypeVar("Result")
 class Member:
     """Locust's side of one worker; `heard` gets what the master says of ours."""
 
-    def __init__(
-        self, host: str, port: int, heard: Callable[[str, dict[str, Any]], None], stopped: Callable[[], bool]
-    ) -> None:
+    def __init__(self, host: str, port: int, heard: Callable[[str, dict[str, Any]], None], stopped: Callable[[], bool]) -> None:
         """Join the master at `host` and `port`, unless `stopped` meanwhile; RunError where none answers."""
         self._environment = seating()
         self.spawned = False

@@ -10,6 +10,9 @@ from locust.env import Environment
 logging.getLogger("locust").setLevel(logging.ERROR)  # its warnings are about its own users and statistics
 
 
+AT_ONCE = 1e6  # users a second: Locust adds, or takes away, as many in one go, and then waits for a second
+
+
 class Engine(Protocol):
     """What Locust's side sees of an engine."""
 
