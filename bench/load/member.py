@@ -64,8 +64,9 @@ class Membership:
         self._master.send("calibrated")
         while not (self._master.spawned and engine.ready()) and engine.failure is None and not self._ended():
             self._master.pause(0.02)
-        if engine.failure is None:
-            self._master.send("seated")
+        if engine.failure is not None:
+            raise engine.failure
+        self._master.send("seated")
         if self._told("begin") or self._ended():
             self._send(part, plan, post)
 
