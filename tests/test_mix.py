@@ -64,7 +64,7 @@ def test_within_a_period_every_part_has_the_share_of_its_weight(parts: list[tupl
         assert max(off) == 0
 
 
-@given(PARTS, SEEDS, st.integers(1, 3000))
+@given(PARTS, SEEDS, st.integers(1, 15_000))
 @settings(max_examples=40)
 def test_a_part_goes_through_its_requests_evenly(parts: list[tuple[float, int]], seed: int, count: int) -> None:
     """At no time is one ahead of another by more than one send, and each comes in turn."""

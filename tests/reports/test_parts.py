@@ -205,11 +205,12 @@ def test_no_name_of_a_part_becomes_markup(made_mix_run: Made) -> None:
 def test_the_parts_of_sides_are_compared_like_the_whole(made_mix_run: Made) -> None:
     """Each with its own change; a quantile that one side may not claim is left out, with what it takes."""
     comparison, sides = made_comparison(made_mix_run, count=600)
-    text = comparison_text(comparison, sides)
-    images, texts = (re.split(r"\n\n(?=[A-Z])", text.partition(f"Part {name}")[2])[0] for name in ("images", "texts"))
-    assert "P99 latency" in images
-    assert "P99 latency  " not in texts
-    assert "no P99 latency: it takes 459 requests of each side" in texts
+    tables = {t.title: t for t in comparison_page(comparison, sides).tables}
+    images, texts = tables["Part images"], tables["Part texts"]
+    assert [row[0].text for row in images.rows] == ["mean latency", "P50 latency", "P99 latency", "throughput"]
+    assert [row[0].text for row in texts.rows] == ["mean latency", "P50 latency", "throughput"]
+    assert (images.note, texts.note) == ("", "no P99 latency: it takes 459 requests of each side")
+    assert max(cell_len(line) for line in comparison_text(comparison, sides).splitlines()) <= 80
     document = data.comparison_json(comparison, sides)
     assert [part["name"] for part in document["parts"]] == ["images", "texts"]
     assert [m["metric"] for m in document["parts"][0]["metrics"]] == [
