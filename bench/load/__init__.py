@@ -31,14 +31,21 @@ class Crew:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """What one part of a workload has on the disk."""
+
+    onnx: Path | None = None  # the model's file, for targets in process
+    reference: Path | None = None  # the reference answers, a file of bench.answers
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """All that a load, or one worker of its crew, needs to know."""
 
     workload: Workload
     target: Word
     folder: Path
-    onnx: Path | None = None  # the model's file, for targets in process
-    reference: Path | None = None  # the reference answers, a file of bench.answers
+    files: tuple[Files, ...] = ()  # of each part of the workload, in its order; none where there are none at all
     ceilings: tuple[dict[str, Any], ...] = ()  # what the command's earlier runs found out about the generator; see load.ceiling
     crew: Crew = Crew()
     share: Share = WHOLE  # of one worker

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench import payloads, traces
+from bench import mix, payloads, traces
 from bench.arrivals import Closed, ClosedLoop
 from bench.clock import Clock
 from bench.columns import RecordWriter
@@ -17,6 +17,7 @@ from bench.record import AT_ONCE, ERRORS, QUEUED
 from bench.targets import open_target
 from bench.targets.base import Facts
 from bench.targets.echo import Echo
+from bench.workload import Workload
 
 
 class InlineLoad:
@@ -30,23 +31,22 @@ class InlineLoad:
         return None
 
     def prepare(self, plan: Plan) -> Facts:
-        target = open_target(plan.target, plan.workload)
+        self._plan, self._members = plan, [_member(plan, part) for part in plan.workload.parts]
+        target = self._members[0].target
         assert isinstance(target, Echo)
-        self._plan, self._target = plan, target
-        return self._target.probe()
+        self._target = target
+        return target.probe()
 
     def run(self, started: Callable[[int, int], None], progress: Callable[[Progress], None]) -> Outcome:
         workload = self._plan.workload
-        tensors: Any = payloads.make(workload)
-        answers = dict(enumerate(tensors)) if workload.check.reference else {}
-        pool = Pool([Member(workload, self._target, tensors, Reference(workload.check, answers))])
+        pool = Pool(self._members, mix.turns(workload))
         recorder = Recorder(pool)
         call = pool.caller()
         phases = Phases.of(workload, self._clock.now_ns())
         started(phases.start_ns, phases.window_ns)
         sent = 0
         for number, (intended, start, end) in enumerate(self._exchanges(phases)):
-            payload = number % len(tensors)
+            payload = pool.turns[number % len(pool.turns)]
             status, verdict, answer = call(payload, number)
             recorder.add(
                 number, payload, (intended, start, end), status, verdict, answer, QUEUED if start > intended else AT_ONCE
@@ -110,3 +110,10 @@ def _seated(load: ClosedLoop, user: int, offset_ns: int) -> int:
             return max(offset_ns, begin)
         begin = end
     return NEVER
+
+
+def _member(plan: Plan, part: Workload) -> Member:
+    """A part of the workload, which echo:// answers with what it is sent."""
+    requests: Any = payloads.make(part)
+    answers = dict(enumerate(requests)) if part.check.reference else {}
+    return Member(part, open_target(plan.target, part), requests, Reference(part.check, answers))

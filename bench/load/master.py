@@ -68,11 +68,11 @@ class Master:
         document = plans.to_document(self._plan)
         away = any(peer.host for peer in self._workers.peers)
         files = parcels.read(document["workload"]) if away else {}
-        reference = self._plan.reference.read_bytes() if away and self._plan.reference else b""
+        references = [of.reference.read_bytes() if of.reference else b"" for of in self._plan.files] if away else []
         for peer in self._workers.peers:
             plan = document | {"share": [peer.index, self._plan.crew.workers]}
             if peer.host:
-                self._workers.tell_one(peer, "plan", plan=plan, files=files, reference=reference)
+                self._workers.tell_one(peer, "plan", plan=plan, files=files, references=references)
             else:
                 self._workers.tell_one(peer, "plan", plan=plan)
 

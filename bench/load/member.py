@@ -15,7 +15,7 @@ from typing import Any
 
 import bench
 from bench.errors import BenchError, RunError
-from bench.load import Plan, parcels, pipes
+from bench.load import Files, Plan, parcels, pipes
 from bench.load import plan as plans
 from bench.load.worker import Worker
 
@@ -97,10 +97,16 @@ class Membership:
         plan = plans.from_document(document)
         if self._index is not None:
             return plan
-        reference = self._folder / "reference.arrow" if told["reference"] else None
-        if reference is not None:
-            reference.write_bytes(told["reference"])
-        return replace(plan, folder=self._folder, reference=reference)
+        files = tuple(Files(reference=self._kept(n, content)) for n, content in enumerate(told["references"]))
+        return replace(plan, folder=self._folder, files=files)
+
+    def _kept(self, part: int, reference: bytes) -> Path | None:
+        """The reference answers of a part, where there are any."""
+        if not reference:
+            return None
+        path = self._folder / f"reference-{part}.arrow"
+        path.write_bytes(reference)
+        return path
 
     def _heard(self, kind: str, what: dict[str, Any]) -> None:
         self._said[kind] = what

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench import words
 from bench import workload as workloads
-from bench.load import Crew, Plan
+from bench.load import Crew, Files, Plan
 from bench.load.share import Share
 
 
@@ -27,8 +27,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
         "workload": workloads.to_builtins(plan.workload),
         "target": str(plan.target),
         "folder": str(plan.folder),
-        "onnx": str(plan.onnx or ""),
-        "reference": str(plan.reference or ""),
+        "files": [{"onnx": str(of.onnx or ""), "reference": str(of.reference or "")} for of in plan.files],
         "ceilings": list(plan.ceilings),
         "crew": list(astuple(plan.crew)),
         "share": list(plan.share),
@@ -41,8 +40,7 @@ def from_document(document: dict[str, Any]) -> Plan:
         workload=workloads.from_builtins(document["workload"], "the load's plan"),
         target=words.parse(document["target"]),
         folder=Path(document["folder"]),
-        onnx=Path(document["onnx"]) if document["onnx"] else None,
-        reference=Path(document["reference"]) if document["reference"] else None,
+        files=tuple(Files(**{key: Path(path) if path else None for key, path in of.items()}) for of in document["files"]),
         ceilings=tuple(document["ceilings"]),
         crew=Crew(*document["crew"]),
         share=Share(*document["share"]),

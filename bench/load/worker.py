@@ -2,15 +2,16 @@
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bench import payloads
+from bench import mix, payloads
 from bench.arrivals import Load, Steps
 from bench.columns import RecordWriter
-from bench.load import Plan, ceiling
+from bench.load import Files, Plan, ceiling
 from bench.load.answers import Reference
 from bench.load.batches import Batches
 from bench.load.engine import Engine
@@ -21,6 +22,7 @@ from bench.load.recorder import Recorder, Writer
 from bench.load.threads import CallEngine
 from bench.record import ERRORS, RECORD, Chunks
 from bench.targets import open_target
+from bench.targets.base import Facts
 
 DRAIN_TICKS = 3  # looks from one writing of records to the next
 
@@ -33,13 +35,13 @@ class Worker:
         self._plan, self._workload, self._share = plan, plan.workload, plan.share
         self._members = list(_members(plan))
         self._facts = [member.target.probe() for member in self._members]
-        self._pool = Pool(self._members)
+        self._pool = Pool(self._members, mix.turns(plan.workload))
         self._recorder = Recorder(self._pool, self._share.worker)
         self._writer = writer or RecordWriter(plan.stream, streamed=self._pool.streams)
         # pyarrow's first write takes a quarter of a second of CPU
         self._writer.write(np.empty(0, RECORD), Chunks.of([]) if self._pool.streams else None)
         # the server counts for all workers, so one of them asks
-        self._batches = Batches(self._pool.target) if self._first else None
+        self._batches = Batches([member.target for member in self._members]) if self._first else None
         self._ceiling: dict[str, Any] = {}
         self._cpu: list[tuple[int, float]] = []
         self._interrupted = False
@@ -50,9 +52,10 @@ class Worker:
         return self._share.worker == 0
 
     @property
-    def facts(self) -> Any:
-        """Who the target said it is."""
-        return self._facts[0]
+    def facts(self) -> Facts:
+        """Who the target said it is; its details by the parts of a mix."""
+        first: Facts = self._facts[0]
+        return replace(first, details=self._pool.by_part([facts.details for facts in self._facts]))
 
     @property
     def streams(self) -> bool:
@@ -131,19 +134,19 @@ class Worker:
         if self.engine.failure is not None:
             raise self.engine.failure
         self._recorder.keep(self._plan.answers)
-        executed = self._batches.executed() if self._batches is not None else {}
+        executed = self._batches.executed() if self._batches is not None else []
         asked = self._first and self.engine.phases is not None and not self._interrupted and self._plan.target.kind != "onnx"
         identity = asked_again(self._pool.target, self._facts[0]) if asked else {}
         for member in self._members:
             member.target.close()
         return self._outcome(executed, identity)
 
-    def _outcome(self, executed: dict[str, int], identity: dict[str, Any]) -> dict[str, Any]:
+    def _outcome(self, executed: Sequence[dict[str, int]], identity: dict[str, Any]) -> dict[str, Any]:
         phases, engine = self.engine.phases, self.engine
         window = (phases.window_ns, max(phases.window_ns, phases.end_ns)) if phases is not None else (0, 0)
         length_s = (window[1] - window[0]) / 1e9
-        counted = getattr(self._pool.target, "counted", {})
-        told = {"batches": executed, "tokens_counted": counted, "ceiling": self._ceiling}
+        batches = self._pool.by_part(executed) if any(executed) else {}
+        told = {"batches": batches, "tokens_counted": self._pool.counted(), "ceiling": self._ceiling}
         details = {
             "sent": engine.sent,
             "unsent": engine.unsent,
@@ -151,7 +154,7 @@ class Worker:
             "reconnects": engine.reconnects,
             "cpu_s": self._cpu_share() * length_s,
             "engine_cpu_s": self._generator_cpu_share() * length_s,
-            "tolerance": self._members[0].reference.tolerance,
+            "tolerance": self._pool.by_part([member.reference.tolerance for member in self._members]),
             "messages": {ERRORS[code]: message for code, message in self._recorder.messages.items()},
         }
         details |= {key: value for key, value in told.items() if value} | identity
@@ -177,6 +180,7 @@ def users_at(load: Load, offset_ns: int) -> int:
 
 def _members(plan: Plan) -> Iterator[Member]:
     """Each part of the workload with its target, its requests and its reference answers."""
-    for part in plan.workload.parts:
-        target = open_target(plan.target, part, plan.onnx)
-        yield Member(part, target, payloads.make(part), Reference.load(part.check, plan.reference))
+    parts = plan.workload.parts
+    for part, files in zip(parts, plan.files or [Files()] * len(parts), strict=True):
+        target = open_target(plan.target, part, files.onnx)
+        yield Member(part, target, payloads.make(part), Reference.load(part.check, files.reference))

@@ -12,7 +12,7 @@ import pytest
 
 from bench import words
 from bench.arrivals import Closed, Constant, Rate
-from bench.load import Plan
+from bench.load import Files, Plan
 from bench.load import plan as plans
 from bench.record import Run
 from bench.slo import Nanoseconds
@@ -69,7 +69,8 @@ def hear(process: "subprocess.Popen[str]", wanted: str) -> Any:
 def test_a_plan_comes_through_the_pipe_unchanged(load: Any, path: Path | None) -> None:
     """One line, and the same plan at the other end."""
     workload = make_workload(load=load, requests=7, timeout_ns=Nanoseconds(123_456_789))
-    plan = Plan(workload, words.parse("flask://127.0.0.1:5000?encoding=base64"), Path("/results/run"), path, path)
+    files = (Files(path, path), Files(None, path))
+    plan = Plan(workload, words.parse("flask://127.0.0.1:5000?encoding=base64"), Path("/results/run"), files)
     line = plans.to_json(plan)
     assert "\n" not in line
     assert plans.from_json(line) == plan

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import words
+from bench import mix, words
 from bench.arrivals import Closed, Constant, Rate, Step, Steps
 from bench.load import Outcome, Plan
 from bench.load.inline import InlineLoad
 from bench.record import ERRORS, NOT_COMPARED, Run
 from bench.slo import Nanoseconds
-from bench.testing import MS, FakeClock, make_workload
-from bench.workload import Check, Workload
+from bench.testing import MS, FakeClock, make_mix, make_workload
+from bench.workload import Check, Model, Payload, Workload
 
 Play = Callable[..., tuple[Run, Outcome]]
 NOW = 1000 * MS
@@ -123,3 +123,12 @@ def test_a_load_of_a_duration_sends_up_to_its_end(play: Play) -> None:
     assert len(run.records) == 12
     assert outcome.window_ns == (NOW + 10 * MS, NOW + 60 * MS)
     assert outcome.details["sent"] == 12
+
+
+def test_each_part_of_a_mix_is_answered_with_what_it_sent(play: Play) -> None:
+    """Records name the request whose turn it is, and hold it to its own part's answer."""
+    mixed = make_mix({"a": (3, 2), "b": (1, 3)})
+    run, _ = play("echo://?wrong=5", mix=mixed.mix, model=Model(""), payload=Payload(), requests=100)
+    records, turns = np.sort(run.records, order="id"), mix.turns(mixed)
+    assert records["payload"].tolist() == [turns[n] for n in range(100)]
+    assert (records["error"] == ERRORS.index("answer")).tolist() == [(n + 1) % 5 == 0 for n in range(100)]

@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 
 import bench
-from bench import answers, payloads, words
+from bench import answers, mix, payloads, words
 from bench.arrivals import Closed, Poisson, Rate, Step, Steps, offsets_ns
 from bench.errors import RunError
-from bench.load import Crew, Plan, Progress
+from bench.load import Crew, Files, Plan, Progress
 from bench.load.process import LocustLoad
-from bench.record import SAME, Run
+from bench.record import NOT_COMPARED, SAME, Run
 from bench.slo import Nanoseconds
-from bench.testing import make_workload
-from bench.workload import Workload
+from bench.testing import make_mix, make_workload
+from bench.workload import Check, Part, Workload
 
 MINUTE, SECOND = Nanoseconds(60 * 10**9), Nanoseconds(10**9)
 LIMIT_S = 30.0  # a wait this long means that it will never come
@@ -77,7 +77,7 @@ def port() -> int:
 
 
 def plan_for(server: Any, folder: Path, workload: Workload, reference: Path | None = None) -> Plan:
-    return Plan(workload, words.parse("flask://{}:{}".format(*server.address)), folder, reference=reference)
+    return Plan(workload, words.parse("flask://{}:{}".format(*server.address)), folder, (Files(reference=reference),))
 
 
 def ignore(*news: Any) -> None:
@@ -180,6 +180,31 @@ def test_a_worker_from_elsewhere_sends_its_records_and_they_are_by_our_clock(
     assert "workers_lost" not in outcome.details
     assert sorted(answers.read(tmp_path / "answers.arrow")[0]) == [0, 1, 2, 3]
     assert any(f"bench worker --master THIS-HOST:{port}" in line for line in heard)
+
+
+def test_workers_here_and_elsewhere_send_a_mix_and_hold_each_part_to_its_own_answers(
+    loads: Any, elsewhere: Any, port: int, serve: Any, flask_like: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
+) -> None:
+    """Both have the same turns; only the second part has answers to be held to, which travel to the other host."""
+    alone = make_workload(check=Check(every=1))
+    parts = tuple(Part(name, alone.model, alone.payload, check=alone.check) for name in ("a", "b"))
+    load = Poisson(Rate(60), users=4)
+    workload = make_mix({}, mix=parts, load=load, warmup_ns=Nanoseconds(0), duration_ns=SECOND)
+    reference = tmp_path / "reference.arrow"
+    answers.write(reference, {n: {"y": tensors["x"]} for n, tensors in enumerate(payloads.make(alone))})  # type: ignore[index]
+    made = loads(Crew(1, 1, "127.0.0.1", port))
+    elsewhere(port)
+    word = words.parse("flask://{}:{}".format(*serve(flask_like).address))
+    facts = made.prepare(Plan(workload, word, tmp_path, (Files(), Files(reference=reference))))
+    outcome = made.run(ignore, ignore)
+    made.close()
+    records, turns = np.sort(stored(tmp_path, workload).records, order="id"), mix.turns(workload)
+    assert facts.details.keys() == {"a", "b"}
+    assert records["payload"].tolist() == [turns[n] for n in range(len(records))]
+    assert {(r["worker"], r["payload"] >= 4, r["check"]) for r in records} == {
+        (worker, second, SAME if second else NOT_COMPARED) for worker in (0, 1) for second in (False, True)
+    }
+    assert outcome.details["tolerance"] == {"a": 1e-2, "b": 1e-2}
 
 
 def test_a_worker_that_dies_is_named_and_what_it_had_delivered_is_kept(
