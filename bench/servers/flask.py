@@ -130,7 +130,7 @@ class Gunicorn:
                 "keep_alive_s": KEEP_ALIVE_S,
             }
             | (self.scheduling.facts() if self.scheduling else {})
-            | session_options_facts(self.threads),
+            | session_options_facts(self.threads, self.gpu),
         )
 
     def order(self, ports: Ports, log: Path) -> Order:

@@ -80,7 +80,7 @@ def for_wheel(model: BuiltModel, settings: Settings) -> Repository:
     return Repository(
         models=(model.name,),
         backend=f"python, onnxruntime {backend_env.onnxruntime_distribution()[1]}",
-        facts=settings.facts() | session_options_facts(settings.threads),
+        facts=settings.facts() | session_options_facts(settings.threads, settings.gpu),
         files={f"{model.name}/config.pbtxt": _python_config(model, settings, model.onnx)},
         code={model.name: code(model)},
     )
@@ -97,7 +97,8 @@ def for_container(model: BuiltModel, settings: Settings) -> Repository:
     return Repository(
         models=(model.name,),
         backend="python, onnxruntime of the image" if model.context else "onnxruntime",
-        facts=settings.facts() | (session_options_facts(settings.threads) if model.context else _own_facts(model, settings)),
+        facts=settings.facts()
+        | (session_options_facts(settings.threads, settings.gpu) if model.context else _own_facts(model, settings)),
         files={f"{model.name}/1/{path.name}": "" for path in parts} | {f"{model.name}/config.pbtxt": config},
         code={model.name: code(model)} if model.context else {},
         volumes=tuple(f"{path}:{inside / path.name}:ro" for path in parts),
