@@ -8,7 +8,11 @@ from bench.load.phases import NEVER, Phases
 
 
 class Batches:
-    """Asks the target when the window begins and when it ends, on threads of its own: a server may take long to answer."""
+    """Asks the target when the window begins and when it ends, on threads of its own: a server may take long to answer.
+
+    A server counts an execution after it has replied, so that either look may lack the last one of each instance, as it lacks
+    those that are under way.
+    """
 
     def __init__(self, target: Any) -> None:
         self._ask: Callable[[], dict[int, int] | None] = getattr(target, "batches", dict)
