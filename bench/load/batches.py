@@ -10,7 +10,11 @@ Executed = dict[int, int]
 
 
 class Batches:
-    """Asks each target when the window begins and when it ends, on threads of their own: a server may take long to answer."""
+    """Asks each target when the window begins and when it ends, on threads of their own: a server may take long to answer.
+
+    A server counts an execution after it has replied, so that either look may lack the last one of each instance, as it lacks
+    those that are under way.
+    """
 
     def __init__(self, targets: Sequence[Any]) -> None:
         self._ask: list[Callable[[], Executed | None]] = [getattr(target, "batches", dict) for target in targets]
