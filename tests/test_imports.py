@@ -26,6 +26,7 @@ LAYERS = """
     servers samplers environment load reports
     serving
     endpoint
+    book
     runner
     experiments evidence
     commands
