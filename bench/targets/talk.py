@@ -76,16 +76,14 @@ class Talk:
         """Between replies: whether the connection may carry another request. Takes in what the server has said meanwhile."""
         self.socket.settimeout(0)
         try:
-            while piece := self.socket.recv(_PIECE):
-                if self._line.feed(piece) is not None:  # that nobody asked for
+            while (piece := self._there()) is not None:
+                if not piece or self._line.feed(piece) is not None:  # closed, or a reply that nobody asked for
                     return False
-            return False
-        except (BlockingIOError, ssl.SSLWantReadError):
             self.socket.settimeout(self._timeout_s)
             self._put(self._line.owed())
-            return True
         except (OSError, ProtocolError):
             return False
+        return True
 
     def close(self) -> None:
         self.socket.close()
@@ -95,6 +93,13 @@ class Talk:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _there(self) -> bytes | None:
+        """What has come already; None where that is nothing."""
+        try:
+            return self.socket.recv(_PIECE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return None
 
     def _take(self, piece: bytes) -> Reply | None:
         line, self.closed = self._line, not piece

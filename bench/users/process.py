@@ -5,7 +5,7 @@ from typing import Any
 
 import locust
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from bench import resources
 from bench.errors import UsageError
@@ -35,6 +35,11 @@ class Process:
     def index(self) -> int:
         """Which of a master's workers this is; 0 where there are none."""
         return max(getattr(self.runner, "worker_index", 0), 0)
+
+    @property
+    def joining(self) -> bool:
+        """Whether this is a worker whose users its master has started already."""
+        return self.worker and self.runner.worker_state in (STATE_SPAWNING, STATE_RUNNING)
 
     @property
     def patience_s(self) -> float:

@@ -53,6 +53,8 @@ class Session:
         gevent.get_hub().loop.update_now()
         if self._process.worker:
             self._process.runner.send_message(MESSAGE, {"what": READY})
+            if self._process.joining and self._test is None:  # it began before anybody listened
+                self.test_start()
         elif self._process.master and self._process.headless:
             self._wait(lambda: len(self._ready_workers) >= self._process.options.expect_workers)
 

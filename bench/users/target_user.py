@@ -1,5 +1,6 @@
 """The user that a Locust file's classes are made of, and a wait time that keeps its schedule."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -13,6 +14,11 @@ from bench.load.calls import Call, Caller, Ended
 from bench.record import ERRORS, OK
 from bench.tensors import Tensors
 from bench.users.part import Part
+
+LOOK_S = 0.02
+PATIENCE_S = 60.0
+
+log = logging.getLogger("bench.locustfile")
 
 
 class Failed(Exception):
@@ -67,9 +73,7 @@ class TargetUser(User):
 
         It counts from `intended_ns` (of time.perf_counter_ns), and is not sent before; by default from now.
         """
-        part = self._part
-        if part is None:  # there is no test, or none that could be prepared
-            raise StopUser
+        part = self._part or self._opened()
         if self._caller is None:
             self._caller = part.caller()
         caller, due, self._due_ns = self._caller, intended_ns or self._due_ns, 0
@@ -82,6 +86,16 @@ class TargetUser(User):
             part.abandoned(call, lambda: self._end(part, call, caller.carry(call)))
             raise
         return self._end(part, call, ended)
+
+    def _opened(self) -> Part:
+        """What records, once it is open: a worker that joins a test has users before it is ready for them."""
+        with gevent.Timeout(PATIENCE_S, False):
+            while self._part is None:
+                gevent.sleep(LOOK_S)
+        if self._part is None:
+            log.error(f"class {type(self).__name__}: nobody has told bench of this test; see `events` in docs/locust.md")
+            raise StopUser
+        return self._part
 
     def _end(self, part: Part, call: Call, ended: Ended) -> Answer:
         answer = Answer(part, call, ended)
