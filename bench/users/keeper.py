@@ -31,7 +31,7 @@ class Keeper:
         self.folder = store.create(RESULTS, store.slug(f"{workload.name}-{word.kind}-locust"), self._clock)
         self._prepared, self._load = prepared, {"driver": driver}
         self._book = Book(self.folder, workload, prepared.endpoint, prepared.environment, self._clock, self._load)
-        self._book.prepared(prepared.facts)
+        self._book.prepared(prepared.told)
         start_ns = self._clock.now_ns()
         self.place = Place(str(self.folder.absolute()), machine(), start_ns, start_ns + workload.warmup_ns)
         self._book.started(start_ns, self.place.window_ns)
@@ -40,7 +40,7 @@ class Keeper:
         self.elsewhere: list[str] = []  # runs of other machines with parts of this load
         self.lost: list[str] = []  # processes that sent less than they were to
         self._over = gevent.event.Event()
-        self._batches = Batches(_asked_aside(prepared.pool.target))
+        self._batches = Batches([_asked_aside(member.target) for member in prepared.pool.members])
         self._looking = [gevent.spawn(self._sample, pids), gevent.spawn(self._look)]
 
     def users(self, count: int) -> None:
@@ -68,11 +68,11 @@ class Keeper:
         interrupted = interrupted or bool(failures)
         phases = self._phases
         window = phases.window_ns, max(phases.window_ns, phases.end_ns)
-        self._load |= remains.summed(told, (window[1] - window[0]) / 1e9) | self._found(lost)
+        self._load |= remains.details(told, (window[1] - window[0]) / 1e9) | self._found(lost)
         if not interrupted:
-            self._load |= asked_again(self._prepared.pool.target, self._prepared.facts)
+            self._load |= asked_again(self._prepared.pool.target, self._prepared.facts[0])
         self._book.finished(Outcome(window, interrupted, self._load), None)
-        remains.gather_answers(self.folder)
+        remains.keep_answers(self.folder)
         store.finish(self.folder)
         return int(self._load["sent"])
 
@@ -85,12 +85,14 @@ class Keeper:
 
     def _found(self, lost: list[str]) -> dict[str, Any]:
         """What this process knows of the load."""
+        pool, executed = self._prepared.pool, self._batches.executed()
         found = {
             "users": self._users,
             "steady": 0 < self._changed_ns <= self._phases.window_ns,
-            "tolerance": self._prepared.pool.members[0].reference.tolerance,
+            "tolerance": pool.by_part([member.reference.tolerance for member in pool.members]),
         }
-        told = {"workers_lost": self.lost + lost, "elsewhere": self.elsewhere, "batches": self._batches.executed()}
+        batches = pool.by_part(executed) if any(executed) else {}
+        told = {"workers_lost": self.lost + lost, "elsewhere": self.elsewhere, "batches": batches}
         return found | {key: value for key, value in told.items() if value}
 
     # ------------------------------------------------------------ while it lasts

@@ -1,5 +1,6 @@
 """One process's part of a run: what its users sent, on the way to the disk."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,13 +13,13 @@ import gevent
 import gevent.event
 import gevent.pool
 
-from bench import answers, store
+from bench import store
 from bench.columns import RecordWriter
 from bench.errors import BenchError
 from bench.load.calls import Call, Caller, Ended
 from bench.load.cpu import CpuShare
 from bench.load.engine import GRACE_NS
-from bench.load.recorder import ANSWERS_LIMIT, Recorder
+from bench.load.recorder import Recorder
 from bench.record import ANSWER, ERRORS
 from bench.users.place import Place
 from bench.users.prepared import Prepared
@@ -109,13 +110,16 @@ class Part:
     def _report(self, interrupted: bool) -> dict[str, Any]:
         recorder = self._recorder
         return {
+            "worker": self._worker,
+            "host": "",  # this one, as all that write to the folder
+            "pid": os.getpid(),
             "sent": self._begun,
             "unsent": self._begun - recorder.done,
             "reconnects": self._reconnects,
             "cpu_share": self._cpu_share(),
             "engine_cpu_share": self._cpu.share,
             "messages": {ERRORS[code]: message for code, message in recorder.messages.items()},
-            "tokens_counted": getattr(self.prepared.pool.target, "counted", {}),
+            "tokens_counted": self.prepared.pool.counted(),
             "stopped": interrupted,
             "failure": self._failure,
         }
@@ -143,7 +147,7 @@ class Part:
                 self._failed(self._failure)
 
     def _keep_answers(self) -> None:
-        answers.write(self._folder / f"answers-{self._worker}.arrow", self._recorder.answers, limit=ANSWERS_LIMIT)
+        self._recorder.keep(self._folder / f"answers-{self._worker}.arrow")
 
     def _drain(self) -> None:
         # on a thread: to compare answers with the reference takes long, and all users would have to wait

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import endpoint as endpoints
-from bench import environment, payloads, recorded, resources, serving, words
+from bench import environment, mix, payloads, recorded, resources, serving, words
 from bench.columns import RecordWriter
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
@@ -38,9 +38,14 @@ class Prepared:
 
     workload: Workload
     endpoint: Endpoint
-    facts: Facts
+    facts: tuple[Facts, ...]  # of each part of the workload
     pool: Pool
     environment: dict[str, Any]
+
+    @property
+    def told(self) -> Facts:
+        """Who the target said it is; its details by the parts of a mix."""
+        return replace(self.facts[0], details=self.pool.by_part([facts.details for facts in self.facts]))
 
 
 def check(named: Named) -> tuple[Workload, Word]:
@@ -57,16 +62,16 @@ def prepare(named: Named, sends: bool, say: Callable[[str], None]) -> Prepared:
     """Ask the target who it is and, in a process that `sends`, serialize the requests; UsageError, RunError."""
     workload, word = check(named)
     with endpoints.live(word, workload, Path(os.devnull), say) as endpoint:
-        reference = recorded.find(named.workload, workload) or endpoint.reference
-    endpoint = replace(endpoint, reference=reference)  # still good: a server that runs already is not stopped after
+        pass  # it is good after this too: a server that runs already is not stopped
+    endpoint = endpoint.held_to(recorded.find_each(named.workload, workload))
     members = list(_members(endpoint, workload))
-    facts = [member.target.probe() for member in members]
+    facts = tuple(member.target.probe() for member in members)
     if not hasattr(members[0].target, "requests"):
         raise _not_here(word)
-    pool = Pool(members)
+    pool = Pool(members, mix.turns(workload))
     if sends:
         pool.wire()
-    return Prepared(workload, endpoint, facts[0], pool, environment.fingerprint())
+    return Prepared(workload, endpoint, facts, pool, environment.fingerprint())
 
 
 def warm_up() -> None:
@@ -75,9 +80,9 @@ def warm_up() -> None:
 
 
 def _members(endpoint: Endpoint, workload: Workload) -> Iterator[Member]:
-    for part in workload.parts:
+    for part, model in zip(workload.parts, endpoint.models, strict=True):
         target = open_target(endpoint.word, part)
-        yield Member(part, target, payloads.make(part), Reference.load(part.check, endpoint.reference))
+        yield Member(part, target, payloads.make(part), Reference.load(part.check, model.reference))
 
 
 def _not_here(word: Word) -> UsageError:

@@ -1,18 +1,15 @@
 """What the processes that sent left in a run's folder, put together when all have ended."""
 
-import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import answers, columns
-from bench.answers import Answers
-from bench.errors import UsageError
-from bench.load.recorder import ANSWERS_LIMIT
+from bench import columns
+from bench.load import merged
 
-Report = Mapping[str, Any]  # of a part, at its end; see Part.close
+Report = dict[str, Any]  # of a part, at its end; see Part.close
 
 
 def being_sent(folder: Path) -> bool:
@@ -40,39 +37,23 @@ def reports(folder: Path, quitting: bool) -> tuple[list[Report], list[str]]:
     return told, lost
 
 
-def summed(told: Sequence[Report], window_s: float) -> dict[str, Any]:
-    """The same as one, for run.json."""
-    messages: dict[str, str] = {}
-    for report in told:
-        messages = report["messages"] | messages
-    shares = [(report["cpu_share"], report["engine_cpu_share"]) for report in told] or [(0.0, 0.0)]
-    counted = _total(report["tokens_counted"] for report in told)
-    return {
-        "processes": len(told),
-        **{key: sum(report[key] for report in told) for key in ("sent", "unsent", "reconnects")},
-        "cpu_s": sum(share for share, _ in shares) * window_s,
-        "engine_cpu_s": max(share for _, share in shares) * window_s,
-        "messages": messages,
-    } | ({"tokens_counted": counted} if counted else {})
+def details(told: Sequence[Report], window_s: float) -> dict[str, Any]:
+    """The same as that of one load, and of several processes what each did, for run.json."""
+    spent = [
+        report | {"cpu_s": report["cpu_share"] * window_s, "engine_cpu_s": report["engine_cpu_share"] * window_s}
+        for report in told
+    ]
+    together = merged.details(spent or [{}])
+    if len(spent) > 1:
+        shown = ("worker", "host", "pid", "sent", "cpu_s", "engine_cpu_s")
+        together["workers"] = [{key: report[key] for key in shown} for report in spent]
+    return together
 
 
-def gather_answers(folder: Path) -> None:
+def keep_answers(folder: Path) -> None:
     """Make one file of the answers that each process kept."""
-    kept: Answers = {}
-    for path in sorted(folder.glob("answers-*.arrow")):
-        with contextlib.suppress(UsageError):  # of a process that died while it wrote
-            kept = answers.read(path)[0] | kept
-        path.unlink()
-    answers.write(folder / "answers.arrow", kept, limit=ANSWERS_LIMIT)
+    merged.keep_answers(folder, sorted(folder.glob("answers-*.arrow")))
 
 
 def _streams(folder: Path) -> list[Path]:
     return sorted(folder.glob("requests-*.arrows"))
-
-
-def _total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for each in counts:
-        for key, value in each.items():
-            total[key] = total.get(key, 0) + value
-    return total

@@ -110,7 +110,7 @@ def test_the_run_says_that_the_load_was_the_users_own(done: Done) -> None:
     load = done.run.load
     assert done.run.status == "complete"
     assert load["driver"].startswith("mine.py (Locust ")
-    assert (load["users"], load["processes"], load["sent"], load["unsent"]) == (3, 1, len(done.run.records), 0)
+    assert (load["users"], load["sent"], load["unsent"], "workers" in load) == (3, len(done.run.records), 0, False)
     assert load["cpu_s"] >= load["engine_cpu_s"] > 0
     assert load["server_at_end"] == load["server_at_start"]
     assert done.run.target["answered_as"]["name"] == "truth"
@@ -194,7 +194,8 @@ def test_ctrl_c_before_the_end_makes_a_partial_run_of_all_processes(locust: Call
     run = made.made()
     assert run.status == "partial"
     assert set(run.records["worker"]) == {0, 1}
-    assert (run.load["processes"], run.load["sent"]) == (2, len(run.records))
+    assert [worker["worker"] for worker in run.load["workers"]] == [0, 1]
+    assert run.load["sent"] == len(run.records)
     assert "workers_lost" not in run.load
     left = {path.name for path in made.folders()[0].iterdir() if not path.name.startswith("samples")}
     assert left == {"answers.arrow", "events.jsonl", "requests.parquet", "run.json"}

@@ -46,5 +46,5 @@ def test_recorded_answers_are_what_replies_are_compared_with(locust: Callable[..
     workload = locust("", answer=0.0).folder / "truth.toml"
     with running(Script(0)) as server:
         prepared = prepare(Named(str(workload), f"triton-http://{server.http}"), True, print)
-    assert prepared.endpoint.reference == Path(workload).with_name("truth.reference.arrow")
-    assert (prepared.facts.name, len(prepared.pool)) == ("truth", 4)
+    assert [one.reference for one in prepared.endpoint.models] == [Path(workload).with_name("truth.reference.arrow")]
+    assert (prepared.told.name, len(prepared.pool)) == ("truth", 4)

@@ -17,30 +17,33 @@ def part(folder: Path, worker: int, **changes: Any) -> RecordWriter:
     writer = RecordWriter(folder / f"requests-{worker}.arrows")
     writer.write(make_run([10.0] * 5).records)
     report = {
-        "sent": 5, "unsent": 1, "reconnects": 2, "cpu_share": 0.5, "engine_cpu_share": 0.25 + worker / 10, "messages": {},
-        "tokens_counted": {}, "stopped": False, "failure": "",
+        "worker": worker, "host": "", "pid": 1, "sent": 5, "unsent": 1, "reconnects": 2, "cpu_share": 0.5,
+        "engine_cpu_share": 0.25 + worker / 10, "messages": {}, "tokens_counted": {}, "stopped": False, "failure": "",
     }  # fmt: skip
     (folder / f"load-{worker}.json").write_text(json.dumps(report | changes))
     return writer
 
 
 def test_what_the_processes_told_is_put_together(tmp_path: Path) -> None:
-    """Counts and CPU are added, the busiest of their threads counts, and the first message of each kind stands."""
+    """Counts and CPU are added, the busiest of their threads counts, and each is told of."""
     part(tmp_path, 0, messages={"status": "HTTP 503"}, tokens_counted={"one a piece": 3}).close()
     part(tmp_path, 1, messages={"status": "HTTP 500", "closed": "gone"}, tokens_counted={"one a piece": 2}).close()
     told, lost = remains.reports(tmp_path, quitting=False)
+    details = remains.details(told, window_s=10.0)
     assert lost == []
-    assert remains.summed(told, window_s=10.0) == {
-        "processes": 2, "sent": 10, "unsent": 2, "reconnects": 4, "cpu_s": 10.0, "engine_cpu_s": 3.5,
-        "messages": {"status": "HTTP 503", "closed": "gone"}, "tokens_counted": {"one a piece": 5},
-    }  # fmt: skip
+    assert {key: details[key] for key in ("sent", "unsent", "reconnects")} == {"sent": 10, "unsent": 2, "reconnects": 4}
+    assert (details["cpu_s"], details["engine_cpu_s"]) == (10.0, 3.5)
+    assert details["messages"] == {"status": "HTTP 503", "closed": "gone"}
+    assert details["tokens_counted"] == {"one a piece": 5}
+    assert [(worker["worker"], worker["sent"], worker["cpu_s"]) for worker in details["workers"]] == [(0, 5, 5.0), (1, 5, 5.0)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["requests-0.arrows", "requests-1.arrows"]
 
 
 def test_of_no_process_nothing_is_put_together(tmp_path: Path) -> None:
     """A test that was stopped before a worker began."""
     told, lost = remains.reports(tmp_path, quitting=False)
-    assert (lost, remains.summed(told, 10.0)["sent"]) == ([], 0)
+    details = remains.details(told, 10.0)
+    assert (lost, details["sent"], details["engine_cpu_s"], "workers" in details) == ([], 0, 0.0, False)
 
 
 def test_a_process_that_died_or_was_stopped_alone_is_lost(tmp_path: Path) -> None:
@@ -69,7 +72,7 @@ def test_the_kept_answers_of_all_processes_become_one_file(tmp_path: Path) -> No
     answers.write(tmp_path / "answers-0.arrow", {0: {"y": zero}})
     answers.write(tmp_path / "answers-1.arrow", {0: {"y": one}, 1: {"y": one}})
     (tmp_path / "answers-2.arrow").write_bytes(b"half")
-    remains.gather_answers(tmp_path)
+    remains.keep_answers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["answers.arrow"]
     kept = answers.read(tmp_path / "answers.arrow")[0]
     assert {n: float(outputs["y"][0]) for n, outputs in kept.items()} == {0: 0.0, 1: 1.0}
