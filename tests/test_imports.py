@@ -26,8 +26,9 @@ LAYERS = """
     servers samplers environment load reports
     serving
     endpoint
-    runner
-    experiments evidence
+    book
+    runner users
+    experiments evidence locustfile
     commands
     cli
     __main__
@@ -39,8 +40,8 @@ IMPURE = "os time pathlib logging socket io subprocess threading asyncio tempfil
 
 # library -> the only places that import it
 OWNERS = {
-    "locust": "load/locust/",
-    "gevent": "load/locust/",
+    "locust": "load/locust/ users/ locustfile.py",
+    "gevent": "load/locust/ users/",
     "pynvml": "samplers/ environment.py",
     "psutil": "samplers/ environment.py",
     "matplotlib": "reports/",

@@ -12,7 +12,7 @@ from bench.analysis.summary import Summary, summarize
 from bench.commands import crew_flags
 from bench.commands.arrival_flags import count
 from bench.commands.flags import add_load, add_output, add_repository, override
-from bench.commands.run import drivers, measure, slug
+from bench.commands.run import drivers, measure
 from bench.endpoint import Endpoint
 from bench.errors import BenchError, RunError
 from bench.experiments import demo
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     crew = crew_flags.crew(args, workload, *asked)
     references = recorded.find_each(args.workload, workload)
     clock, facts = drivers(asked[0], crew, say)[1], environment.fingerprint()
-    folder = store.create(args.output, slug(f"demo-{workload.name}"), clock)
+    folder = store.create(args.output, store.slug(f"demo-{workload.name}"), clock)
     with contextlib.ExitStack() as stack:
         live = [
             stack.enter_context(endpoints.live(word, workload, folder / f"server-{n}.log", say, args.model_repository))

@@ -1,7 +1,6 @@
 """One measured run of a workload against a target; writes results/<id>/ and prints what may be claimed."""
 
 import argparse
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     references = _recorded(args, word, workload)
     load, clock, sampler = drivers(word, crew_flags.crew(args, workload, word), say)
     facts = environment.fingerprint() if sampler else {}
-    folder = store.create(args.output, slug(f"{workload.name}-{word.kind}-{word.version}"), clock)
+    folder = store.create(args.output, store.slug(f"{workload.name}-{word.kind}-{word.version}"), clock)
     try:
         with endpoints.live(word, workload, folder / "server.log", say, args.model_repository) as endpoint:
             if args.record_reference:
@@ -123,11 +122,6 @@ def _recorded(args: argparse.Namespace, word: words.Word, workload: Workload) ->
         )
     recorded.check_writable(args.workload)
     return ()
-
-
-def slug(text: str) -> str:
-    """A name for a folder."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
 def discard_if_empty(folder: Path) -> None:
