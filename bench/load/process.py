@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from bench.errors import BenchError, RunError, UsageError
-from bench.load import Outcome, Plan, Progress
-from bench.load.worker import plan_to_json
+from bench.load import Crew, Outcome, Plan, Progress
+from bench.load import plan as plans
 from bench.targets.base import Facts
 from bench.tensors import TensorSpec
 
@@ -20,11 +20,13 @@ STOP_LIMIT_S = 15.0
 
 
 class LocustLoad:
-    """A load carried out by Locust in a process of its own."""
+    """A load carried out by Locust in a process of its own, or by a crew of several."""
 
     _ceilings: ClassVar[list[dict[str, Any]]] = []  # of the generator, found by the runs of this command so far
 
-    def __init__(self) -> None:
+    def __init__(self, crew: Crew = Crew(), say: Callable[[str], None] = lambda line: None) -> None:  # noqa: B008
+        """`say` hears what a person should know while others are waited for."""
+        self._crew, self._tell_user = crew, say
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -35,7 +37,7 @@ class LocustLoad:
         log_path = plan.folder / "load.log"
         with log_path.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.load.worker"],
+                [sys.executable, "-P", "-m", "bench.load.alone" if self._crew.alone else "bench.load.master"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -43,7 +45,7 @@ class LocustLoad:
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )
         self._log_path = log_path
-        self._send(plan_to_json(replace(plan, ceilings=tuple(self._ceilings))))
+        self._send(plans.to_json(replace(plan, ceilings=tuple(self._ceilings), crew=self._crew)))
         facts = self._expect("ready")
         specs = {
             key: tuple(TensorSpec(s["name"], s["datatype"], tuple(s["shape"])) for s in facts[key])
@@ -120,6 +122,9 @@ class LocustLoad:
             ((kind, news),) = json.loads(line).items()
             if kind == "error":
                 raise _same_error(news)
+            if kind == "say":
+                self._tell_user(str(news["line"]))
+                continue
             yield kind, news
 
     def _died(self) -> RunError:

@@ -21,7 +21,7 @@ from bench.wire.line import WireRequest
 from bench.workload import DataType, Input, Payload, Workload
 
 THREE = make_workload(load=Closed(3))
-KEYS = {"protocol", "request_bytes", "connections"}
+KEYS = {"protocol", "request_bytes", "connections", "workers"}
 Find = Callable[[Pool, Workload], Ceiling]
 
 
@@ -60,7 +60,9 @@ def test_the_engine_is_driven_against_a_server_that_does_nothing(
     requests = pool(plain(nobody), THREE)
     made = found(requests, THREE)
     size = len(requests.wire()[0][0].head) + len(requests.wire()[0][0].body)
-    assert {key: made[key] for key in KEYS} == {"protocol": "HTTP/1.1", "request_bytes": size, "connections": 3}
+    assert {key: made[key] for key in KEYS} == {
+        "protocol": "HTTP/1.1", "request_bytes": size, "connections": 3, "workers": 1,
+    }  # fmt: skip
     assert made["rate_hz"] > 0
     assert 0 < made["added_p50_ns"] <= made["added_p99_ns"]
     assert "problem" not in made
@@ -95,6 +97,18 @@ def test_what_is_known_is_not_measured_again(unplugged: None, plain: Any, pool: 
     known = {key: value for key, value in ceiling.find(requests, THREE, []).items() if key in KEYS} | {"rate_hz": 5000.0}
     assert ceiling.find(requests, THREE, [{"protocol": "HTTP/2"}, known]) is known
     assert "rate_hz" not in ceiling.find(requests, make_workload(load=Closed(4)), [known])
+
+
+def test_one_of_several_workers_is_measured_with_its_share_of_the_connections(
+    unplugged: None, plain: Any, pool: Any, nobody: tuple[str, int]
+) -> None:
+    """Two of three connections; what is known of one worker alone does not hold, what is known of both is halved."""
+    requests = pool(plain(nobody), THREE)
+    alone, one = ({k: v for k, v in ceiling.find(requests, THREE, [], n).items() if k in KEYS} for n in (1, 2))
+    assert (one["connections"], one["workers"]) == (2, 2)
+    assert "rate_hz" not in ceiling.find(requests, THREE, [alone | {"rate_hz": 9000.0}], workers=2)
+    together = one | {"rate_hz": 5000.0}
+    assert ceiling.find(requests, THREE, [together], workers=2) == one | {"rate_hz": 2500.0}
 
 
 def test_where_it_cannot_be_measured_the_run_goes_on_and_says_why(
