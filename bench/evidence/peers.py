@@ -42,7 +42,7 @@ def perf_analyzer() -> str | None:
 
 
 def locust_p99_ms(scenario: Scenario) -> tuple[int, float]:
-    """(requests, P99 in ms) that stock Locust reports in its own CSV."""
+    """(requests, P99 in ms) that stock Locust reports in its own CSV; RunError where it made none."""
     with tempfile.TemporaryDirectory(prefix="bench-locust-") as folder, running(scenario.script) as server:
         file, prefix = Path(folder, "locustfile.py"), Path(folder, "out")
         file.write_text(_LOCUSTFILE % {"each": scenario.rate_hz / USERS, "model": MODEL}, encoding="utf-8")
@@ -53,6 +53,8 @@ def locust_p99_ms(scenario: Scenario) -> tuple[int, float]:
         )  # fmt: skip
         with Path(f"{prefix}_stats.csv").open(newline="", encoding="utf-8") as text:
             row = next(row for row in csv.DictReader(text) if row["Name"] == "Aggregated")
+        if row["99%"] == "N/A":
+            raise RunError(f"stock Locust: made no request within {seconds}")
         return int(row["Request Count"]), float(row["99%"])
 
 
