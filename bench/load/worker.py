@@ -8,13 +8,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench import payloads, words
+from bench import headers, payloads, words
 from bench import workload as workloads
 from bench.columns import RecordWriter
 from bench.errors import BenchError, RunError
@@ -40,6 +40,7 @@ def plan_to_json(plan: Plan) -> str:
     document = {
         "workload": workloads.to_builtins(plan.workload),
         "target": str(plan.target),
+        "headers": plan.target.headers,
         "folder": str(plan.folder),
         "onnx": str(plan.onnx or ""),
         "reference": str(plan.reference or ""),
@@ -53,7 +54,7 @@ def plan_from_json(line: str) -> Plan:
     document = json.loads(line)
     return Plan(
         workload=workloads.from_builtins(document["workload"], "the load's plan"),
-        target=words.parse(document["target"]),
+        target=replace(words.parse(document["target"]), headers=tuple(map(tuple, document["headers"]))),
         folder=Path(document["folder"]),
         onnx=Path(document["onnx"]) if document["onnx"] else None,
         reference=Path(document["reference"]) if document["reference"] else None,
@@ -72,14 +73,14 @@ def main() -> int:
     try:
         Worker(plan).run()
     except BenchError as error:
-        return _fail(error)
+        return _fail(error, plan)
     except OSError as error:
-        return _fail(RunError(f"the load process could not go on: {error}"))
+        return _fail(RunError(f"the load process could not go on: {error}"), plan)
     return 0
 
 
-def _fail(error: BenchError) -> int:
-    _tell(error={"message": str(error), "exit_code": error.exit_code})
+def _fail(error: BenchError, plan: Plan) -> int:
+    _tell(error={"message": headers.hide(str(error), plan.target.headers), "exit_code": error.exit_code})
     return error.exit_code
 
 
@@ -182,11 +183,14 @@ class Worker:
                     "cpu_s": self._cpu_share() * length_s,
                     "engine_cpu_s": self._generator_cpu_share() * length_s,
                     "tolerance": self._members[0].reference.tolerance,
-                    "messages": {ERRORS[code]: message for code, message in self._recorder.messages.items()},
+                    "messages": {ERRORS[code]: self._shown(message) for code, message in self._recorder.messages.items()},
                 }
                 | self._told(),
             }
         )
+
+    def _shown(self, message: str) -> str:
+        return headers.hide(message, self._plan.target.headers)
 
     def _told(self) -> dict[str, Any]:
         """What was found out: executed batch sizes, how tokens were counted, what the generator can do, who answered."""
