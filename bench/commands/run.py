@@ -12,7 +12,7 @@ from bench import environment, errors, recorded, resources, runner, samplers, st
 from bench.analysis.summary import Summary, summarize
 from bench.arrivals import ClosedLoop
 from bench.clock import Clock, SystemClock
-from bench.commands import flags
+from bench.commands import flags, target_flags
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
 from bench.load import Load, Progress, once
@@ -28,6 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workload", help="a name (see `bench workloads list`) or a path to a .toml file")
     parser.add_argument("--target", required=True, metavar="T", help="triton[@24.07][?option=value,...], flask, or a URL: "
                         "triton-http://HOST:PORT, triton-grpc://HOST:PORT, flask://HOST:PORT, onnx://cpu, echo://")  # fmt: skip
+    target_flags.add_headers(parser)
+    target_flags.add_client(parser)
     flags.add_load(parser)
     flags.add_repository(parser)
     parser.add_argument("--record-reference", action="store_true", help="ask the target each distinct request once, keep the "
@@ -38,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> int:
     workload = flags.override(resources.load_workload(args.workload), args)
-    word = words.parse(args.target)
+    word = target_flags.parse(args.target, args)
     endpoints.check(word, workload, args.model_repository)
     reference = _recorded(args, word, workload)
     load, clock, sampler = drivers(word)
