@@ -1,5 +1,6 @@
 """How fast the generator is on its own."""
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from bench.load.phases import Phases
 from bench.record import RECORD
 from bench.testing import make_stream_workload, make_workload
 from bench.wire import frames, grpc
+from bench.wire.http1 import Http1Line
 from bench.wire.http2 import Http2Line
 from bench.wire.line import WireRequest
 from bench.workload import DataType, Input, Payload
@@ -35,7 +37,7 @@ def unplugged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A null server that cannot be started."""
 
     @contextmanager
-    def refuse() -> Iterator[tuple[str, int]]:
+    def refuse(secure: bool) -> Iterator[tuple[str, int]]:
         raise OSError(24, "Too many open files")
         yield
 
@@ -70,6 +72,20 @@ def test_grpc_is_driven_likewise(quick: None, plain: Any, pool: Any, nobody: tup
     assert found["rate_hz"] > 0
 
 
+@pytest.mark.parametrize("line", [Http1Line, Http2Line])
+def test_what_goes_over_tls_is_driven_over_tls(line: Any, quick: None, plain: Any, pool: Any, nobody: tuple[str, int]) -> None:
+    """Encryption is a good part of what such a request costs; the certificate is nobody's."""
+    target = plain(nobody)
+    target.tls, target.line = ssl.create_default_context(), line
+    block = frames.request_block("/made", "here", {}, secure=True)
+    if line is Http2Line:
+        target.requests = lambda made: [WireRequest(bytearray(grpc.prefixed(b"0" * 16)), 5, b"", block) for _ in made]
+    found = ceiling.find(pool(target, THREE), THREE, [])
+    assert found["protocol"] == ("HTTP/2 over TLS" if line is Http2Line else "HTTP/1.1 over TLS")
+    assert found.get("problem") is None
+    assert found["rate_hz"] > 0
+
+
 def test_requests_of_many_segments_are_answered_too(quick: None, plain: Any, pool: Any, nobody: tuple[str, int]) -> None:
     """4 MB, of which a socket takes a part at a time."""
     large = make_workload(payload=Payload({"x": Input(DataType("FP32"), (1, 1_000_000))}, distinct=1))
@@ -100,7 +116,7 @@ def test_a_server_that_never_answers_is_given_up(
     server = serve(lambda x: x.wait())
 
     @contextmanager
-    def silent() -> Iterator[tuple[str, int]]:
+    def silent(secure: bool) -> Iterator[tuple[str, int]]:
         yield server.address
 
     monkeypatch.setattr(null_server, "running", silent)
