@@ -77,7 +77,8 @@ class Channels:
                 line.feed(said)
                 return self._roots(connection, context)
         except ProtocolError as error:
-            hint = transport.TLS_HINT if context is None and (not said or said.startswith(_ALERT)) else ""
+            refused = context is None and (not said or said.startswith(_ALERT) or b"HTTPS" in said)
+            hint = transport.TLS_HINT if refused else ""
             there = words.place(self._address)
             raise RunError(f"target {self._word}: what answers at {there} is no gRPC server: {error}{hint}") from None
         except OSError as error:

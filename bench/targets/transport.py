@@ -1,6 +1,7 @@
 """The way to an endpoint that runs already: its addresses, TLS as its word asks for it, and what goes wrong there in words."""
 
 import contextlib
+import re
 import socket
 import ssl
 from typing import Any
@@ -13,6 +14,7 @@ PATIENCE_S = 10.0  # for anything asked outside the measurement
 HTTP1, HTTP2 = "http/1.1", "h2"  # as ALPN names them
 OPTIONS: dict[str, tuple[str, ...] | str] = {"tls": ("on", "unverified"), "ca": "file of PEM certificates"}
 TLS_HINT = "; if it speaks TLS: ?tls=on"
+_OPENSSL = re.compile(r"^\[\w+\] | \(_ssl\.c:\d+\)$")  # what stands around the words of an error that ssl has no name for
 _NO_TLS = ("wrong version number", "record layer failure", "unexpected eof while reading", "packet length too long")
 
 
@@ -88,7 +90,7 @@ def plainly(error: OSError) -> OSError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return TlsError(error.errno, f"its certificate is not accepted: {error.verify_message.rstrip('.')}")
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or str(error)).lower().replace("_", " ")
+        reason = (getattr(error, "reason", None) or _OPENSSL.sub("", str(error))).lower().replace("_", " ")
         return TlsError(
             error.errno, f"TLS failed: {reason}" + ("; does the server speak TLS at this port?" * (reason in _NO_TLS))
         )

@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def asked(text: str) -> str:
         (says(b"\n\0"), "no HTTP server (BadStatusLine: ", "it closed the connection after 2 bytes"),
         (says(ALERT), "no HTTP server", "it closed the connection after 7 bytes; if it speaks TLS: ?tls=on"),
         (says(ALERT + b"\n" * 9), "if it speaks TLS: ?tls=on", "not an HTTP/2 server: it begins with b'\\x15\\x03"),
-        (says(HTTPS_PORT), "the server speaks TLS at this port, and was asked in plain text: ?tls=on", "not an HTTP/2 server"),
+        (says(HTTPS_PORT), "the server speaks TLS at this port, and was asked in plain text: ?tls=on", "if it speaks TLS: "),
         (says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), "the reply to GET /v2 was cut short, after 2 bytes", ""),
         (says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"), "no HTTP server (IncompleteRead", ""),
         (says(b"HTTP/1.1 2", b"00 OK\r\nContent-Len", b"gth: 2\r\n\r\n[", b"]"), "200 []", ""),
@@ -218,6 +219,12 @@ def test_a_single_address_is_not_tried(nobody: str, monkeypatch: pytest.MonkeyPa
     addresses(monkeypatch, (socket.AF_INET, "127.0.0.1", 1))
     monkeypatch.setattr(socket, "socket", lambda *made: pytest.fail("a socket was made"))
     assert transport.resolved(("single", 1), 20) == (socket.AF_INET, ("127.0.0.1", 1))
+
+
+def test_an_error_of_tls_without_a_name_is_told_in_its_own_words() -> None:
+    """Without what OpenSSL puts around them."""
+    nameless = ssl.SSLError(1, "[SSL] tlsv1 alert no application protocol (_ssl.c:1006)")
+    assert str(transport.plainly(nameless).strerror) == "TLS failed: tlsv1 alert no application protocol"
 
 
 def test_errors_of_the_system_stay_as_they_are() -> None:
