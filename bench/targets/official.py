@@ -1,5 +1,6 @@
 """NVIDIA's own clients in place of the lean ones: so that anyone can check that both see the same latencies."""
 
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -157,10 +158,13 @@ def _lost(error: Exception) -> Verdict:
     """What became of a call by HTTP that brought no reply."""
     from geventhttpclient.response import HTTPConnectionClosed
 
-    if isinstance(error, ConnectionResetError | BrokenPipeError | HTTPConnectionClosed):
-        return Verdict(CLOSED, f"the connection was closed: {error}")
+    if isinstance(error, HTTPConnectionClosed):
+        return Verdict(CLOSED, "the connection was closed before the reply began")
     if isinstance(error, OSError):
-        return Verdict(CONNECT, transport.plainly(error).strerror or str(error))
+        told = transport.plainly(error).strerror or str(error)
+        if isinstance(error, ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
+            return Verdict(CLOSED, f"the connection was closed: {told}")
+        return Verdict(CONNECT, told)
     return Verdict(PROTOCOL, f"no reply that tritonclient can read: {type(error).__name__}: {str(error)[:80]}")
 
 

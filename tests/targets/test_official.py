@@ -3,6 +3,7 @@
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -47,6 +48,11 @@ def one_after_another(*replies: bytes | None) -> Callable[[Any], None]:
                 return
 
     return script
+
+
+def is_silent(connection: socket.socket) -> None:
+    while connection.recv(65536):
+        pass
 
 
 @pytest.fixture
@@ -99,10 +105,17 @@ def test_where_nothing_listens_or_nothing_is_said_a_call_ends(nobody: str, liste
     (refused,) = call(f"triton-http://{nobody}", 1)
     assert (ERRORS[refused.verdict.error], refused.verdict.message) == ("connect", "Connection refused")
     quick = msgspec.structs.replace(WORKLOAD, timeout_ns=Nanoseconds(200_000_000))
-    (silent,) = call(
-        f"triton-http://127.0.0.1:{listen(lambda connection: connection.recv(10**6) and connection.recv(1))}", 1, quick
-    )
+    (silent,) = call(f"triton-http://127.0.0.1:{listen(is_silent)}", 1, quick)
     assert (ERRORS[silent.verdict.error], silent.verdict.message) == ("timeout", "no reply within 200ms")
+
+
+def test_a_connection_over_tls_that_is_closed_is_no_error_of_connecting(listen: Any, certificates: Path) -> None:
+    """Whether or not TLS was ended first."""
+    port = listen(one_after_another(b""), "localhost")
+    options = f"?ca={certificates / 'ca.pem'},client=tritonclient"
+    target: Any = open_target(words.parse(f"triton-http://localhost:{port}{options}"), WORKLOAD)
+    verdict = target.caller(payloads.make(WORKLOAD))(0, 0).verdict
+    assert ERRORS[verdict.error] == "closed", verdict.message
 
 
 def test_a_certificate_that_is_not_accepted_is_an_error_of_connecting(listen: Any, nobody: str) -> None:
