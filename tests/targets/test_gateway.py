@@ -288,6 +288,15 @@ def test_an_authority_that_the_certificate_has_keeps_its_port(
     assert hosts == ["localhost:PORT", "localhost:PORT", "localhost:PORT", "localhost"]
 
 
+def test_a_certificate_that_nobody_checks_is_asked_for_by_the_host_where_it_is_the_host_s(
+    gateway: Serve, truth: dict[str, str]
+) -> None:
+    """Gateways may route by that name; an address is none, also where the certificate has a name before it."""
+    way = gateway(truth["triton-grpc"])
+    open_target(word(f"triton-grpc://127.0.0.1:{way.port}?tls=unverified"), workload()).probe()
+    assert set(way.names) == {None}
+
+
 @pytest.mark.parametrize("scheme", ["triton-http", "triton-grpc", "openai", "flask"])
 def test_who_shows_no_token_is_told_how_to(scheme: str, gateway: Serve, truth: dict[str, str]) -> None:
     """In the one line that says what went wrong."""
