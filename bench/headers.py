@@ -7,6 +7,7 @@ Header = tuple[str, str]  # name, value
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]+")
+_HOST = re.compile(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 _PLAIN = re.compile(r"[\x20-\x7e]+")  # what gRPC's metadata may hold
 _FRAMING = frozenset((
     "connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
@@ -30,6 +31,8 @@ def parse(text: str) -> Header:
         raise ValueError(f"{name}: no value; expected 'Name: value', in quotes")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"{name}: its value has a line end, or another character that no header can have (not Latin-1)")
+    if name.lower() == "host" and not _HOST.fullmatch(value):
+        raise ValueError(f"{name}: expected HOST or HOST:PORT")
     _check_name(name)
     return name, value
 

@@ -17,6 +17,7 @@ VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size
         ("Authorization: Bearer abc", ("Authorization", "Bearer abc")),
         ("x-team:blue", ("x-team", "blue")),
         ("Host: \tmodels.example:443 ", ("Host", "models.example:443")),
+        ("host: [::1]:443", ("host", "[::1]:443")),
         ("X-Url: http://a:1/?b=c: d", ("X-Url", "http://a:1/?b=c: d")),
         ("X-Name: Ægir", ("X-Name", "Ægir")),
     ],
@@ -42,6 +43,7 @@ def test_a_header_is_a_name_and_a_value(text: str, header: tuple[str, str]) -> N
           ("Content-Length", "transfer-encoding", "Connection", "TE", "Upgrade", "Expect", "grpc-timeout")),
         *((f"{name}: secret", f"{name}: bench sets it itself") for name in
           ("Content-Type", "x-request-id", "Accept-Encoding", "Inference-Header-Content-Length")),
+        *((f"Host: {value}", "Host: expected HOST or HOST:PORT") for value in ("[", "http://secret", "a b", "h:x", "[::1")),
         ("trace-bin: secret", "trace-bin: stands for bytes in gRPC"),
     ],
 )  # fmt: skip
