@@ -49,6 +49,13 @@ class Steps(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     def duration_ns(self) -> int:
         return sum(step.duration_ns for step in self.steps)
 
+    def users_at(self, offset_ns: int) -> int:
+        """The users that there are to be so long after the window began; the first step's before it, the last one's after."""
+        for step, end_ns in zip(self.steps, accumulate(step.duration_ns for step in self.steps), strict=True):
+            if offset_ns < end_ns:
+                return step.users
+        return self.steps[-1].users
+
 
 class _Open(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A schedule of intended sends; `users` connections wait to carry them, and a send that finds none free is late."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "triton": ("bench.commands.triton", "install and list managed Triton servers"),
     "models": ("bench.commands.models", "build and list models"),
     "workloads": ("bench.commands.workloads", "list, show and check workloads"),
+    "worker": ("bench.commands.worker", "carry a part of the load that another host's `bench run` makes"),
     "selfcheck": ("bench.commands.selfcheck", "how true and how cheap bench's own numbers are on this machine"),
     "doctor": ("bench.commands.doctor", "what bench finds on this machine"),
 }

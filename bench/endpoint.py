@@ -1,6 +1,6 @@
 """A target word made live: a server started for it where it names one, and the model's reference answers beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -9,12 +9,31 @@ from typing import Any
 from bench import resources, servers, serving, targets, words
 from bench.errors import UsageError
 from bench.recipes.catalog import BuiltModel
-from bench.servers.base import Served
+from bench.servers.base import OneModel
 from bench.targets import transport
 from bench.words import Word
 from bench.workload import Workload
 
 _PORTS = {"triton-grpc": 8001, "flask": 5000}  # where the word has none; 8000 for all others
+
+
+@dataclass(frozen=True, slots=True)
+class PartModel:
+    """The model of one part of a workload, and what its replies are held to."""
+
+    part: str  # its name
+    model: BuiltModel | None = None
+    reference: Path | None = None
+    foreign: OneModel | None = None  # what a server that bench started serves without bench having built it
+    reference_model: BuiltModel | None = None  # whose answers those of another's server are compared with
+
+    def describe(self) -> dict[str, Any]:
+        """What a run's record says of it."""
+        said: dict[str, Any] = {"model": describe_model(self.model or self.foreign)}
+        reference, compared = self.reference_model, self.reference
+        if reference is not None and compared is not None and compared.is_relative_to(reference.folder):  # else: recorded ones
+            said["reference_model"] = describe_model(reference)
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +45,24 @@ class Endpoint:
     name: str  # for people: "Triton 2.48.0"
     server: dict[str, Any] | None = None  # the facts of a server that bench started
     pid: int | None = None  # root of its process tree
-    model: BuiltModel | None = None
-    reference: Path | None = None
+    models: tuple[PartModel, ...] = ()  # of each part of the workload, in its order; none where nothing is known of any
     exited: Callable[[], int | None] = field(default=lambda: None)
-    foreign: Served | None = None  # what a server that bench started serves without bench having built it
-    reference_model: BuiltModel | None = None  # whose answers those of another's server are compared with
 
     def describe(self) -> dict[str, Any]:
-        """What a run's record says of its target."""
-        model = describe_model(self.model or self.foreign)
-        said = {"word": str(self.word), "asked": str(self.asked), "name": self.name, "server": self.server, "model": model}
+        """What a run's record says of its target; of a mix the models are told by its parts."""
+        said = {"word": str(self.word), "asked": str(self.asked), "name": self.name, "server": self.server}
         said |= transport.about(self.word)
-        reference, compared = self.reference_model, self.reference
-        if reference is not None and compared is not None and compared.is_relative_to(reference.folder):  # else: recorded ones
-            said["reference_model"] = describe_model(reference)
-        return said
+        if len(self.models) > 1:
+            return said | {"parts": {one.part: one.describe() for one in self.models}}
+        return said | (self.models[0].describe() if self.models else {"model": None})
+
+    def held_to(self, recorded: Sequence[Path | None]) -> "Endpoint":
+        """The same, with the replies of each part held to recorded answers where there are any."""
+        held = [replace(one, reference=path or one.reference) for one, path in zip(self.models, recorded, strict=False)]
+        return replace(self, models=tuple(held))
 
 
-def describe_model(model: Served | None) -> dict[str, Any] | None:
+def describe_model(model: OneModel | None) -> dict[str, Any] | None:
     """What a run's record says of a model: where it comes from, and what tells it from others of its name."""
     if isinstance(model, BuiltModel):
         shown = ("name", "precision", "preset", "weights", "digest", "parameters", "context")
@@ -62,7 +81,8 @@ def check(word: Word, workload: Workload | None = None, repository: Path | None 
         if word.kind == "onnx":
             from bench.targets import onnx
 
-            onnx.check(word, workload)
+            for part in [None] if workload is None else workload.parts:
+                onnx.check(word, part)
         if repository is not None:
             raise UsageError(f"--model-repository goes with a Triton that bench starts; target {word} is there already")
     elif word.kind not in servers.SERVERS:
@@ -90,21 +110,18 @@ def live(
     if word.endpoint:
         yield _in_process(word, workload, say) if word.kind == "onnx" else _there_already(word, workload, say)
         return
-    served = serving.choose(word, workload.model, repository, say)
-    model, foreign = (served, None) if isinstance(served, BuiltModel) else (None, served)
-    reference = _reference(model, workload, say)
+    served = [serving.choose(word, part.model, repository, say) for part in workload.parts]
+    models = tuple(_part_model(part, model, say) for part, model in zip(workload.parts, served, strict=True))
     say(f"starting {word} ...")
-    with servers.start(word, served, log, say) as server:
+    with servers.start(word, servers.side_by_side(served), log, say) as server:
         yield Endpoint(
             asked=word,
             word=replace(words.parse(server.words[_protocol(word)]), options=_client(word)),
             name=f"{server.facts.kind.capitalize()} {server.facts.version}".strip(),
             server=asdict(server.facts),
             pid=server.pid,
-            model=model,
-            reference=reference,
+            models=models,
             exited=server.exited,
-            foreign=foreign,
         )
 
 
@@ -120,18 +137,24 @@ def _in_process(word: Word, workload: Workload, say: Callable[[str], None]) -> E
     from bench.targets import onnx
 
     onnx.check_device(word)
-    model = serving.built(word, workload.model, say) if workload.model.name in resources.model_names() else None
-    return Endpoint(word, word, _plain(word), model=model, reference=_reference(model, workload, say))
+    known = [part.model.name in resources.model_names() for part in workload.parts]
+    served = [serving.built(word, p.model, say) if here else None for p, here in zip(workload.parts, known, strict=True)]
+    models = tuple(_part_model(part, model, say) for part, model in zip(workload.parts, served, strict=True))
+    return Endpoint(word, word, _plain(word), models=models)
 
 
 def _there_already(word: Word, workload: Workload, say: Callable[[str], None]) -> Endpoint:
-    """A server that is none of bench's: a model is built for the reference answers alone, and not before something answers."""
-    if not workload.check.reference or workload.model.name not in resources.model_names():
-        return Endpoint(word, word, _plain(word))
-    _knock(word)
-    with serving.for_reference():
-        model = serving.built(word, workload.model, say)
-        return Endpoint(word, word, _plain(word), reference=_reference(model, workload, say), reference_model=model)
+    """A server that is none of bench's: models are built for the reference answers alone, and not before something answers."""
+    models = []
+    for part in workload.parts:
+        if not part.check.reference or part.model.name not in resources.model_names():
+            models.append(PartModel(part.name))
+            continue
+        _knock(word)
+        with serving.for_reference():
+            model = serving.built(word, part.model, say)
+            models.append(PartModel(part.name, reference=_reference(model, part, say), reference_model=model))
+    return Endpoint(word, word, _plain(word), models=tuple(models))
 
 
 def _plain(word: Word) -> str:
@@ -148,9 +171,16 @@ def _knock(word: Word) -> None:
         raise transport.unreachable(word, address, error) from None
 
 
-def _reference(model: BuiltModel | None, workload: Workload, say: Callable[[str], None]) -> Path | None:
-    """The model's answers to the workload's requests, where they are asked for and can be made."""
-    if model is None or not workload.check.reference:
+def _part_model(part: Workload, model: OneModel | None, say: Callable[[str], None]) -> PartModel:
+    """The model that a part is served with."""
+    if not isinstance(model, BuiltModel):
+        return PartModel(part.name, foreign=model)
+    return PartModel(part.name, model, _reference(model, part, say))
+
+
+def _reference(model: BuiltModel, workload: Workload, say: Callable[[str], None]) -> Path | None:
+    """The model's answers to the workload's requests, where they are asked for."""
+    if not workload.check.reference:
         return None
     serving.check_sizes(workload, model.limits)
     from bench.recipes.reference import reference

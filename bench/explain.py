@@ -57,6 +57,9 @@ def _only(document: Any, keys: list[Key], name: str) -> Any:
     """The document with nothing but `name` in the table at `keys`."""
     if not keys:
         return {name: document[name]}
+    if isinstance(document, list):
+        at = int(keys[0][1])
+        return [*document[:at], _only(document[at], keys[1:], name), *document[at + 1 :]]
     key = keys[0][0] or keys[0][1]
     return document | {key: _only(document[key], keys[1:], name)}
 

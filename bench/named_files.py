@@ -2,8 +2,9 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,15 +12,32 @@ from bench import payload_files, traces
 from bench.arrivals import Load, Trace
 from bench.errors import UsageError
 from bench.units import format_exact_duration
-from bench.workload import Workload
+from bench.workload import Part, Workload
 
 _LENGTHS = ("prompt_tokens", "output_tokens")
 _CSV_KEYS = ("column", "distribution", "file", "multiple")
 _MOST = 100_000
 
+One = TypeVar("One", Workload, Part)
+
+
+def tables(document: dict[str, Any], source: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """(table, place) of what has a model and a payload in a workload's `document`: each part of a mix, else the document."""
+    mix = document.get("mix")
+    for n, table in enumerate(mix if isinstance(mix, list) else []):
+        if isinstance(table, dict):
+            yield table, f"{source}: mix[{n}]"
+    if not mix:
+        yield document, source
+
 
 def read_lengths(document: dict[str, Any], folder: Path, source: str) -> None:
     """Put the numbers of each CSV that gives lengths in its place in a workload's `document`; UsageError names `source`."""
+    for table, where in tables(document, source):
+        _read_lengths(table, folder, where)
+
+
+def _read_lengths(document: dict[str, Any], folder: Path, source: str) -> None:
     payload = document.get("payload")
     if not isinstance(payload, dict):
         return  # which the loader refuses
@@ -32,21 +50,32 @@ def read_lengths(document: dict[str, Any], folder: Path, source: str) -> None:
                 table[key] = _values(length, folder, f"{source}: {place}.{key}")
 
 
-def resolve(workload: Workload, folder: Path, source: str, distinct_stated: bool) -> Workload:
-    """The workload with its files named absolutely and by what they hold, and as many requests as they have.
+def resolve(workload: Workload, document: dict[str, Any], folder: Path, source: str) -> Workload:
+    """The workload in `document` with its files named absolutely and by what they hold, and as many requests as they have.
 
     UsageError, naming `source`, where one is missing or damaged, or where they differ in how many requests they hold.
     """
-    payload, model = workload.payload, workload.model
+    workload = msgspec.structs.replace(workload, load=_traced(workload, folder, source))
+    found = tables(document, source)
+    if not workload.mix:
+        return _resolved(workload, *next(found), folder)
+    return msgspec.structs.replace(
+        workload, mix=tuple(_resolved(part, *one, folder) for part, one in zip(workload.mix, found, strict=True))
+    )
+
+
+def _resolved(of: One, document: dict[str, Any], source: str, folder: Path) -> One:
+    """A workload of one model, or a part of a mix, with its files found."""
+    payload, model = of.payload, of.model
     if model.weights.startswith((".", "/", "~")):
         model = msgspec.structs.replace(model, weights=_absolute(model.weights, folder))
     try:
-        inputs = {name: _resolved(name, i, folder) if i.file else i for name, i in payload.inputs.items()}
+        inputs = {name: _found(name, i, folder) if i.file else i for name, i in payload.inputs.items()}
         counts = {name: payload_files.count(name, i) for name, i in inputs.items() if i.file}
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from None
     distinct = payload.distinct
-    if counts and not distinct_stated:
+    if counts and "distinct" not in document["payload"]:
         distinct = min(counts.values())
         if distinct != max(counts.values()):
             told = ", ".join(f"{name} {n}" for name, n in counts.items())
@@ -55,10 +84,7 @@ def resolve(workload: Workload, folder: Path, source: str, distinct_stated: bool
     if counts and distinct > min(counts.values()):
         name, count = min(counts.items(), key=lambda entry: entry[1])
         raise UsageError(f"{source}: payload.distinct: {inputs[name].file} holds {count} requests, {distinct} are asked for")
-    workload = msgspec.structs.replace(workload, load=_traced(workload, folder, source))
-    return msgspec.structs.replace(
-        workload, model=model, payload=msgspec.structs.replace(payload, inputs=inputs, distinct=distinct)
-    )
+    return msgspec.structs.replace(of, model=model, payload=msgspec.structs.replace(payload, inputs=inputs, distinct=distinct))
 
 
 def _traced(workload: Workload, folder: Path, source: str) -> Load:
@@ -83,7 +109,7 @@ def trace(load: Trace, folder: Path, warmup_ns: int) -> Trace:
     return msgspec.structs.replace(load, file=file, sha256=found)
 
 
-def _resolved(name: str, i: Any, folder: Path) -> Any:
+def _found(name: str, i: Any, folder: Path) -> Any:
     file = _absolute(i.file, folder)
     found = payload_files.sha256(name, file)
     if i.sha256 and i.sha256 != found:

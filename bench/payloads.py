@@ -70,9 +70,12 @@ def prompts(workload: Workload, generate: Generate) -> list[Prompt]:
 
 
 def prompt_lengths(workload: Workload) -> list[int]:
-    """Tokens of each distinct prompt, in the order of `make`."""
-    assert workload.payload.generate is not None
-    return lengths.draw(workload.payload.generate.prompt_tokens, workload.seed, "prompt_tokens", workload.payload.distinct)
+    """Tokens of each distinct prompt, in the order of `make`; of a mix, part after part."""
+    drawn: list[int] = []
+    for part in workload.parts:
+        assert part.payload.generate is not None
+        drawn += lengths.draw(part.payload.generate.prompt_tokens, workload.seed, "prompt_tokens", part.payload.distinct)
+    return drawn
 
 
 def items(workload: Workload) -> int:

@@ -34,6 +34,14 @@ def find(name: str, workload: Workload) -> Path | None:
     return path
 
 
+def find_each(name: str, workload: Workload) -> tuple[Path | None, ...]:
+    """The same for each part of a workload: those of a mix lie beside the workloads that its parts were taken over from."""
+    if not workload.mix:
+        return (find(name, workload),)
+    named = [part.workload for part in workload.mix]
+    return tuple(find(other, part) if other else None for other, part in zip(named, workload.parts, strict=True))
+
+
 def check_writable(name: str) -> None:
     """UsageError where the workload is one that comes with bench, beside which nothing is written."""
     if resources.is_bundled(resources.workload_path(name)):

@@ -11,7 +11,7 @@ from bench import workload as workloads
 from bench.clock import Clock
 from bench.endpoint import Endpoint
 from bench.errors import BenchError, RunError
-from bench.load import Load, Outcome, Plan, Progress
+from bench.load import Files, Load, Outcome, Plan, Progress
 from bench.record import Event, Run
 from bench.targets.base import Facts
 from bench.workload import Workload
@@ -35,7 +35,8 @@ def execute(
     RunError when it could not be made; what was measured before is kept, as a partial run.
     """
     book = _Book(folder, workload, endpoint, environment, clock)
-    plan = Plan(workload, endpoint.word, folder, endpoint.model.onnx if endpoint.model else None, endpoint.reference)
+    files = tuple(Files(one.model.onnx if one.model else None, one.reference) for one in endpoint.models)
+    plan = Plan(workload, endpoint.word, folder, files)
     try:
         book.prepared(load.prepare(plan))
         with sampler(folder, _pids(endpoint, load)) if sampler else contextlib.nullcontext() as recording:

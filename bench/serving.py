@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from bench import lengths, resources, servers
 from bench.errors import UsageError
 from bench.recipes.catalog import BuiltModel
-from bench.servers.base import DEFAULT_CONTEXT, HubModel, OwnModel, Served
+from bench.servers.base import DEFAULT_CONTEXT, HubModel, OneModel, OwnModel
 from bench.tensors import TensorSpec
 from bench.words import Word
 from bench.workload import Model, Workload
@@ -20,11 +22,39 @@ _HUB_NAMES = {"qwen-1.5b": "Qwen/Qwen2.5-1.5B-Instruct"}  # what vLLM loads wher
 
 
 def check(word: Word, workload: Workload, repository: Path | None = None) -> None:
-    """UsageError where the workload's model cannot be had, cannot be served as the word asks, or is none for this workload.
+    """UsageError where a model of the workload cannot be had, cannot be served as the word asks, or is none for what is sent.
 
     Nothing is built for it. `word` is known to be one that bench can make sense of; `repository` is a user's own. A server that
     runs already serves what it likes, and only bench's own answers to compare with need a model of bench's.
     """
+    check_together(word, [part.model for part in workload.parts], workload.name)
+    for part in workload.parts:
+        try:
+            _check_part(word, part, repository)
+        except UsageError as error:
+            raise UsageError(f"part {part.name} of workload {workload.name}: {error}" if workload.mix else str(error)) from None
+
+
+def check_together(word: Word, models: Sequence[Model], workload: str) -> None:
+    """UsageError where one endpoint cannot have all these models of a workload, or could not tell them apart."""
+    asked = dict.fromkeys(replace(model, precision=precision(word, model)) for model in models)
+    names = [model.name for model in asked]
+    if len(set(names)) > 1:
+        them = f"workload {workload} is a mix of several: {', '.join(dict.fromkeys(names))}"
+        if word.kind == "flask":
+            raise UsageError(f"target {word}: Flask serves one model, and {them}; triton and onnx:// serve them together")
+        if word.options.get("engine") == "vllm":
+            raise UsageError(f"target {word}: option engine: vLLM takes the GPU for one model, and {them}")
+        if word.kind == "openai" and "model" in word.options:
+            raise UsageError(f"target {word}: option model: names one model, and {them}")
+    if not word.endpoint and (twice := [name for name in names if names.count(name) > 1]):
+        raise UsageError(
+            f"target {word}: a server has one model of a name, and workload {workload} has parts that ask for {twice[0]} in "
+            "another precision, preset, version or with other weights"
+        )
+
+
+def _check_part(word: Word, workload: Workload, repository: Path | None) -> None:
     if not runs_already(word):
         _check(word, workload, repository)
     elif workload.check.reference:
@@ -98,7 +128,7 @@ def _architecture(word: Word, model: Model) -> "Architecture":
     return recipe.choose(model.name, precision(word, model), model.preset)[2]
 
 
-def choose(word: Word, model: Model, repository: Path | None, say: Callable[[str], None]) -> Served:
+def choose(word: Word, model: Model, repository: Path | None, say: Callable[[str], None]) -> OneModel:
     """What the server that `word` names is to serve, built where bench builds it. `check_model` has passed it."""
     if repository is not None:
         return own_model(model.name, repository)

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
+from bench import mix
 from bench.arrivals import Closed, Constant, Rate
 from bench.lengths import Uniform
 from bench.record import AT_ONCE, ERRORS, NOT_COMPARED, RECORD, SAME, Chunks, Run, Samples
-from bench.workload import Check, DataType, Generate, Input, Model, Payload, Workload
+from bench.workload import Check, DataType, Generate, Input, Model, Part, Payload, Workload
 
 MS = 1_000_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,6 +49,16 @@ def make_workload(every_ms: float | None = None, **changes: Any) -> Workload:
     return Workload(**(fields | changes))
 
 
+def make_mix(parts: Mapping[str, tuple[float, int]], every_ms: float | None = None, **changes: Any) -> Workload:
+    """A small workload of several models, {name: (weight, distinct requests)}; `changes` replaces its fields."""
+    whole = make_workload(every_ms)
+    mixed = tuple(
+        Part(name, Model(name), msgspec.structs.replace(whole.payload, distinct=distinct), weight=weight, check=whole.check)
+        for name, (weight, distinct) in parts.items()
+    )
+    return Workload(**({"name": "mixed", "load": whole.load, "mix": mixed} | changes))
+
+
 def make_run(
     latencies_ms: Sequence[float] | np.ndarray,
     *,
@@ -64,14 +76,17 @@ def make_run(
 
     `lag_ms` is by how much each send was late, and `waited` what it waited for (a code of bench.record). Request n fails with
     the kind `errors`[n]; the first `compared` (all, where None) were compared with the reference. The window is from 0 to the
-    last reply where none is given. `samples` are {(device, metric): [(t_ms, value), ...]}; `fields` are Run's.
+    last reply where none is given. `samples` are {(device, metric): [(t_ms, value), ...]}; `fields` are Run's. Of a mix, the
+    requests are those whose turn it is.
     """
+    workload = workload or make_workload(every_ms)
     latency_ns = np.rint(np.asarray(latencies_ms, np.float64) * MS).astype(np.int64)
     count = len(latency_ns)
     records = np.zeros(count, RECORD)
     ends = np.cumsum(latency_ns)
     intended = ends - latency_ns if every_ms is None else np.rint(np.arange(count) * every_ms * MS).astype(np.int64)
     records["id"] = np.arange(count)
+    records["payload"] = _turns(workload, count) if workload.mix else 0
     records["items"] = 1
     records["waited"] = waited
     records["intended_ns"] = intended
@@ -87,7 +102,7 @@ def make_run(
     last_ns = int(records["end_ns"][-1]) if count else 0
     return Run(
         **{"id": "made", "target": {"word": "echo://"}, "environment": {}, "events": [], "status": "complete"} | fields,
-        workload=workload or make_workload(every_ms),
+        workload=workload,
         records=records,
         samples=_samples(samples or {}),
         window_ns=(0, last_ns) if window_ms is None else (round(window_ms[0] * MS), round(window_ms[1] * MS)),
@@ -120,15 +135,15 @@ def make_stream_run(
     workload: Workload | None = None,
     **fields: Any,
 ) -> Run:
-    """A run of these streamed replies, request n to the distinct prompt n; the window is from 0 to the last reply."""
+    """A run of these streamed replies, request n to the prompt whose turn it is; the window is from 0 to the last reply."""
     workload = workload or make_stream_workload()
-    records = np.zeros(len(streams), RECORD)
+    records, turns = np.zeros(len(streams), RECORD), _turns(workload, len(streams))
     for n, (record, stream) in enumerate(zip(records, streams, strict=True)):
         if stream.error not in ERRORS:
             raise ValueError(f"streams[{n}].error: expected one of {', '.join(ERRORS[1:])}, got {stream.error!r}")
         last = max(stream.times_ms, default=0.0) if stream.end_ms is None else stream.end_ms
         sent_ns = round(stream.sent_ms * MS)
-        record["id"], record["payload"], record["items"] = n, n % workload.payload.distinct, 1
+        record["id"], record["payload"], record["items"] = n, turns[n], 1
         record["intended_ns"], record["start_ns"] = sent_ns, sent_ns + round(stream.lag_ms * MS)
         record["end_ns"] = sent_ns + round(last * MS)
         record["error"], record["check"] = ERRORS.index(stream.error), NOT_COMPARED if stream.error else SAME
@@ -144,6 +159,11 @@ def make_stream_run(
         window_ns=(0, last_ns) if window_ms is None else (round(window_ms[0] * MS), round(window_ms[1] * MS)),
         chunks=Chunks.of(pieces),
     )
+
+
+def _turns(workload: Workload, count: int) -> list[int]:
+    turns = mix.turns(workload)
+    return [turns[n % len(turns)] for n in range(count)]
 
 
 def _samples(series: Mapping[tuple[str, str], Iterable[tuple[float, float]]]) -> Samples:

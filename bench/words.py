@@ -33,10 +33,10 @@ class Word:
 
     def address(self, default_port: int) -> tuple[str, int]:
         """(host, port) of `place`; UsageError where it is none."""
-        host, _, port = self.place.rpartition(":") if ":" in self.place else (self.place, "", str(default_port))
-        if not _is_host(host) or not port.isdigit() or not 0 < int(port) < 65536:
-            raise UsageError(f"target {self}: expected {self.kind}://HOST:PORT, got {self.place!r} as host and port")
-        return host.removeprefix("[").removesuffix("]"), int(port)
+        try:
+            return host_and_port(self.place, default_port)
+        except ValueError:
+            raise UsageError(f"target {self}: expected {self.kind}://HOST:PORT, got {self.place!r} as host and port") from None
 
     def authority(self, default_port: int) -> str:
         """Whom a request names as the one it is for: the Host among the headers, else host and port."""
@@ -48,6 +48,15 @@ class Word:
     def fields(self) -> dict[str, str]:
         """The headers but Host."""
         return {name: value for name, value in self.headers if name.lower() != "host"}
+
+
+def host_and_port(text: str, default_port: int) -> tuple[str, int]:
+    """(host, port) of "HOST:PORT" or "HOST"; ValueError says what was expected."""
+    bare = ":" not in text or text.endswith("]")  # an IPv6 address has its colons in brackets
+    host, _, port = (text, "", str(default_port)) if bare else text.rpartition(":")
+    if not _is_host(host) or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"expected HOST:PORT, got {text!r}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def place(address: tuple[str, int]) -> str:

@@ -19,6 +19,7 @@ from bench.tensors import NUMPY_TYPES, TensorSpec
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 LARGEST = 2**30  # bytes of one request
+FINEST = 10_000  # a part of a mix has at least one in so many of its requests
 LONGEST_NS = 30 * 24 * 3600 * 10**9
 
 
@@ -140,6 +141,7 @@ class Part(Strict, frozen=True):
     name: str
     model: Model
     payload: Payload
+    workload: str = ""  # the name or file of the workload that the others were taken over from
     weight: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     slo: Slo = Slo()
     check: Check = Check()
@@ -173,6 +175,11 @@ class Workload(Strict, frozen=True):
             for p in self.mix
         ) or (self,)
 
+    @property
+    def generates(self) -> bool:
+        """Whether tokens are streamed: in all parts of a mix, or in none."""
+        return all(part.payload.generate is not None for part in self.parts)
+
     def input_specs(self) -> list[TensorSpec]:
         """The inputs of each request; a dimension whose length is drawn, or told by a file, is -1."""
         fixed = {name: length for name, length in self.payload.lengths.items() if isinstance(length, int)}
@@ -202,9 +209,10 @@ def from_builtins(document: dict[str, Any], source: str) -> Workload:
     except msgspec.ValidationError as error:
         raise UsageError(f"{source}: {explain(str(error), document, Workload, _convert)}") from None
     workload = _timed(workload, document, source)
-    _check_payload(workload, source)
-    if problem := workload.slo.problem(workload.payload.generate is not None):
-        raise UsageError(f"{source}: slo.{problem}")
+    for n, part in enumerate(workload.parts):
+        _check_part(part, f"{source}: mix[{n}]" if workload.mix else source)
+    if workload.mix:
+        _check_mix(workload, document, source)
     for key, value in (("duration", workload.duration_ns), ("timeout", workload.timeout_ns), ("warmup", workload.warmup_ns)):
         if not (value > 0 or key == "warmup") or value > LONGEST_NS:
             expected = f"above 0 and at most {units.format_exact_duration(LONGEST_NS)}"
@@ -282,8 +290,35 @@ def _holds(datatype: str, value: bool | int | float) -> bool:
     return least <= value <= most and (kind.kind == "f" or value == int(value))
 
 
-def _check_payload(workload: Workload, source: str) -> None:
-    """UsageError where the payload cannot be made, or is not what it says."""
+def _check_mix(workload: Workload, document: dict[str, Any], source: str) -> None:
+    """UsageError where the parts of a mix cannot be told apart, or not be measured together."""
+    for key in ("model", "payload", "check"):
+        if key in document:
+            raise UsageError(f"{source}: {key}: each part of a mix has its own ([mix.{key}]), and there is none beside them")
+    names = [part.name for part in workload.mix]
+    if len(names) < 2:
+        raise UsageError(f"{source}: mix: expected two parts or more; a workload of one model has no [[mix]]")
+    total = math.fsum(part.weight for part in workload.mix)
+    for n, part in enumerate(workload.mix):
+        if names.index(part.name) < n:
+            raise UsageError(f"{source}: mix[{n}].name: {part.name!r} is another part's: expected a name of its own for each")
+        if not math.isfinite(part.weight) or part.weight < total / FINEST:
+            raise UsageError(
+                f"{source}: mix[{n}].weight: expected at least one in {FINEST:,} of all weights together ({total:g}), "
+                f"got {part.weight:g}"
+            )
+    generating = [part.name for part in workload.mix if part.payload.generate is not None]
+    if others := [name for name in names if name not in generating] if generating else []:
+        raise UsageError(
+            f"{source}: mix: {generating[0]} streams tokens ([payload.generate]) and {others[0]} does not: one run measures "
+            "either tokens or whole replies, so that they need a run each"
+        )
+    if problem := workload.slo.problem(workload.generates):
+        raise UsageError(f"{source}: slo.{problem}")
+
+
+def _check_part(workload: Workload, source: str) -> None:
+    """UsageError where the payload of a workload of one model cannot be made, or is not what it or the SLO says."""
     payload = workload.payload
     for key, missing in (("model", not workload.model.name), ("payload", payload == Payload())):
         if missing:
@@ -315,6 +350,8 @@ def _check_payload(workload: Workload, source: str) -> None:
             f"{source}: payload.inputs: expected a request of at most {LARGEST:,} bytes, these shapes make {size:,}"
         )
     _check_size(workload, source)
+    if problem := workload.slo.problem(payload.generate is not None):
+        raise UsageError(f"{source}: slo.{problem}")
 
 
 def _check_size(workload: Workload, source: str) -> None:

@@ -46,6 +46,36 @@ every = 1
 """
 
 
+TWO_SHAPES = """\
+description = "two shapes, echoed, three to one"
+warmup = "100ms"
+duration = "4s"
+
+[[mix]]
+workload = "./four-floats.toml"
+weight = 3
+name = "small"
+
+[[mix]]
+name = "large"
+[mix.model]
+name = "large"
+[mix.payload]
+distinct = 3
+[mix.payload.inputs.y]
+datatype = "INT64"
+shape = [2, 8]
+high = 100
+[mix.slo]
+quantile = "P90"
+latency = "4ms"
+
+[load]
+arrivals = "closed"
+users = 1
+"""
+
+
 class Said(NamedTuple):
     """What a command left: its exit code, and what it wrote to stdout and stderr."""
 
@@ -110,4 +140,12 @@ def four_floats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workload file for echo://: one user, 0.1 s of warm-up, 2 s measured, P90 promised in 6 ms, every reply compared."""
     path = tmp_path_factory.mktemp("workloads") / "four-floats.toml"
     path.write_text(FOUR_FLOATS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def two_shapes(four_floats: Path) -> Path:
+    """A mix for echo://: three of four requests are those of four_floats, one is larger and promises a P90 of 4 ms."""
+    path = four_floats.with_name("two-shapes.toml")
+    path.write_text(TWO_SHAPES)
     return path

@@ -150,3 +150,9 @@ def test_loads_in_parts_last_as_long_as_their_parts() -> None:
     steps = Steps((Step(4, Nanoseconds(2 * S)), Step(9, Nanoseconds(3 * S))))
     assert (steps.connections, steps.duration_ns) == (9, 5 * S)
     assert ramp((30, 4), (10, 2)).duration_ns == 6 * S
+
+
+def test_the_users_of_steps_are_those_of_the_step_that_is() -> None:
+    """The first step's also while it warms up; the last one's also after the end."""
+    steps = Steps((Step(4, Nanoseconds(2 * S)), Step(9, Nanoseconds(3 * S))))
+    assert [steps.users_at(t) for t in (-S, 0, 2 * S - 1, 2 * S, 5 * S - 1, 5 * S)] == [4, 4, 4, 9, 9, 9]

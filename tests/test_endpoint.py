@@ -11,14 +11,14 @@ import pytest
 from msgspec.structs import replace
 
 from bench import endpoint, resources, servers, serving, words
-from bench.endpoint import Endpoint
+from bench.endpoint import Endpoint, PartModel
 from bench.errors import RunError, UsageError
-from bench.servers.base import OwnModel, Served, ServerFacts
+from bench.servers.base import OwnModel, Served, ServerFacts, Several
 from bench.targets import TARGETS
 from bench.tensors import TensorSpec
 from bench.testing import make_stream_workload, make_workload
 from bench.words import Word
-from bench.workload import Check, Generate, Model, Payload, Workload
+from bench.workload import Check, Generate, Model, Part, Payload, Workload
 
 MODELS = Path(__file__).parent / "models"
 
@@ -78,7 +78,7 @@ def test_an_endpoint_that_runs_already_may_serve_a_model_that_bench_does_not_kno
     """There are no reference answers then; options are no part of its name."""
     word = words.parse("triton-http://127.0.0.1:8000")
     with endpoint.live(word, make_workload(model=Model("theirs")), tmp_path / "server.log", silent) as live:
-        assert (live.name, live.model, live.reference) == ("triton-http://127.0.0.1:8000", None, None)
+        assert (live.name, live.models) == ("triton-http://127.0.0.1:8000", (PartModel("made"),))
 
 
 @pytest.mark.parametrize("reference", [True, False])
@@ -91,16 +91,17 @@ def test_a_known_model_is_built_with_its_reference_answers_where_they_are_asked_
     tiny = replace(bundled, model=Model("resnet50", preset="tiny"), payload=replace(bundled.payload, distinct=1))
     workload = replace(tiny, check=Check(reference=reference))
     with endpoint.live(words.parse("onnx://cpu"), workload, tmp_path / "server.log", silent) as live:
-        assert live.model is not None
-        assert (live.reference is not None) == reference
+        (of,) = live.models
+        assert of.model is not None
+        assert (of.reference is not None) == reference
         described = live.describe()
     assert described["model"] == {
         "name": "resnet50",
         "precision": "fp32",
         "preset": "tiny",
         "weights": "seeded",
-        "digest": live.model.digest,
-        "parameters": live.model.parameters,
+        "digest": of.model.digest,
+        "parameters": of.model.parameters,
         "context": 0,
     }
     assert described["server"] is None
@@ -144,7 +145,8 @@ def test_a_repository_of_the_user_s_is_served_and_named_in_the_record(tmp_path: 
     monkeypatch.setattr(servers, "start", start)
     word = words.parse("triton?protocol=grpc")
     with endpoint.live(word, make_workload(model=Model("own")), tmp_path / "log", silent, MODELS) as live:
-        assert (live.name, live.pid, live.model, live.reference) == ("Triton 2.48.0", 7, None, None)
+        assert (live.name, live.pid) == ("Triton 2.48.0", 7)
+        assert live.models == (PartModel("made", foreign=OwnModel("own", MODELS)),)
         assert str(live.word) == "triton-grpc://127.0.0.1:1"
         assert live.describe()["model"] == {"name": "own", "repository": str(MODELS)}
 
@@ -210,9 +212,10 @@ def test_a_server_of_another_s_is_not_said_to_serve_bench_s_model(tmp_path: Path
     with socket.create_server(("127.0.0.1", 0)) as server:
         word = words.parse(f"triton-http://127.0.0.1:{server.getsockname()[1]}")
         with endpoint.live(word, tiny_resnet(Check()), tmp_path / "log", silent) as live:
-            assert live.reference is not None
+            assert live.models[0].reference is not None
             described = live.describe()
-            recorded = dataclasses.replace(live, reference=tmp_path / "mine.reference.arrow").describe()
+            recorded = live.held_to([tmp_path / "mine.reference.arrow"]).describe()
+            assert live.held_to([None]).models == live.models
     assert described["model"] is None
     assert (described["reference_model"]["name"], described["reference_model"]["preset"]) == ("resnet50", "tiny")
     assert "reference_model" not in recorded
@@ -222,7 +225,7 @@ def test_nothing_is_built_for_a_server_of_another_s_without_a_reference(tmp_path
     """It may serve anything under a name that bench knows."""
     word = words.parse("triton-http://127.0.0.1:1")
     with endpoint.live(word, tiny_resnet(Check(reference=False)), tmp_path / "log", silent) as live:
-        assert (live.model, live.reference, "reference_model" in live.describe()) == (None, None, False)
+        assert (live.models, "reference_model" in live.describe()) == ((PartModel("resnet50"),), False)
     assert not cache.exists()
 
 
@@ -236,6 +239,63 @@ def test_nothing_is_built_where_nothing_answers(scheme: str, tmp_path: Path, cac
         with pytest.raises(RunError, match=message), endpoint.live(word, tiny_resnet(Check()), tmp_path / "log", silent):
             pytest.fail("it came alive")
     assert not cache.exists()
+
+
+def two_tiny(*checks: Check) -> Workload:
+    """A mix of the tiny ResNet-50 and the tiny BERT-base, one request each."""
+    parts = []
+    for name, check in zip(("resnet50", "bert-base"), checks, strict=True):
+        bundled = resources.load_workload(name)
+        parts.append(Part(name, Model(name, preset="tiny"), replace(bundled.payload, distinct=1), name, check=check))
+    return make_workload(mix=tuple(parts), model=Model(""), payload=Payload())
+
+
+def test_every_part_of_a_mix_has_its_model_and_its_answers(tmp_path: Path, cache: Path) -> None:
+    """The record tells all of them, by their parts; a reference is made where it is asked for."""
+    with endpoint.live(words.parse("onnx://cpu"), two_tiny(Check(), Check(reference=False)), tmp_path / "log", silent) as live:
+        described = live.describe()
+    assert [(one.part, one.model and one.model.name, one.reference is None) for one in live.models] == [
+        ("resnet50", "resnet50", False),
+        ("bert-base", "bert-base", True),
+    ]
+    assert "model" not in described
+    assert {name: part["model"]["name"] for name, part in described["parts"].items()} == {
+        "resnet50": "resnet50",
+        "bert-base": "bert-base",
+    }
+    held = live.held_to([None, tmp_path / "mine.reference.arrow"])
+    assert [one.reference for one in held.models] == [live.models[0].reference, tmp_path / "mine.reference.arrow"]
+
+
+def test_for_a_server_of_another_s_only_the_answers_that_are_compared_are_made(tmp_path: Path, cache: Path) -> None:
+    """The other part's model is not built."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        word = words.parse(f"triton-http://127.0.0.1:{server.getsockname()[1]}")
+        with endpoint.live(word, two_tiny(Check(), Check(reference=False)), tmp_path / "log", silent) as live:
+            described = live.describe()
+    assert described["parts"]["resnet50"]["reference_model"]["preset"] == "tiny"
+    assert described["parts"]["bert-base"] == {"model": None}
+    assert [path.name for path in cache.glob("repository/*/*")] == ["resnet50"]
+
+
+def test_a_managed_server_is_given_all_models_of_a_mix(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once, though two parts ask for it."""
+    seen: list[Served] = []
+
+    @contextmanager
+    def start(word: Word, served: Served, log: Path, say: object) -> Iterator[SimpleNamespace]:
+        seen.append(served)
+        facts = ServerFacts("triton", "2.48.0", "here", "python")
+        yield SimpleNamespace(words={"http": "triton-http://127.0.0.1:1"}, facts=facts, pid=7, exited=lambda: None)
+
+    monkeypatch.setattr(servers, "start", start)
+    mixed = two_tiny(Check(), Check())
+    mixed = replace(mixed, mix=(*mixed.mix, replace(mixed.mix[0], name="again")))
+    with endpoint.live(words.parse("triton"), mixed, tmp_path / "log", silent) as live:
+        assert [one.part for one in live.models] == ["resnet50", "bert-base", "again"]
+    (several,) = seen
+    assert isinstance(several, Several)
+    assert several.models == tuple(one.model for one in live.models[:2])
 
 
 def test_the_model_s_own_limits_are_held_against_what_a_checkpoint_brought(

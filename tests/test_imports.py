@@ -18,7 +18,7 @@ LAYERS = """
     slo
     arrivals lengths words draft
     workload
-    payload_files answers traces
+    payload_files answers traces mix
     record payloads named_files
     resources
     columns recorded
@@ -34,7 +34,7 @@ LAYERS = """
 """
 
 # no clock, no file, no log: the same input gives the same output
-PURE = "errors units explain headers tensors wire slo arrivals lengths words draft workload record analysis"
+PURE = "errors units explain headers tensors wire slo arrivals lengths words draft workload mix record analysis"
 IMPURE = "os time pathlib logging socket io subprocess threading asyncio tempfile shutil random secrets"
 
 # library -> the only places that import it

@@ -9,7 +9,7 @@ import pytest
 from bench import answers, recorded, resources
 from bench.arrivals import Closed
 from bench.errors import RunError, UsageError
-from bench.workload import Check, Workload
+from bench.workload import Check, Part, Workload
 
 ANSWERS = {n: {"y": np.full(2, n, np.float32)} for n in range(4)}
 
@@ -70,3 +70,22 @@ def test_a_folder_that_cannot_be_written_is_told(mine: tuple[str, Workload], tmp
         recorded.write(str(tmp_path / "deeper" / "mine.toml"), workload, ANSWERS, "Triton")
     assert not list((tmp_path / "deeper").glob("*.new"))
     assert path.read_bytes() == before
+
+
+def test_the_parts_of_a_mix_are_compared_with_what_was_recorded_for_the_workloads_they_name(
+    mine: tuple[str, Workload], tmp_path: Path
+) -> None:
+    """Beside those; a part that states itself has none, and a workload of one model its own."""
+    name, workload = mine
+    path = recorded.write(name, workload, ANSWERS, "Triton")
+    mixed = msgspec.structs.replace(
+        workload,
+        mix=(
+            Part("a", workload.model, workload.payload, name, check=workload.check),
+            Part("b", workload.model, workload.payload),
+        ),
+    )
+    assert recorded.find_each(str(tmp_path / "mixture.toml"), mixed) == (path, None)
+    assert recorded.find_each(name, workload) == (path,)
+    with pytest.raises(UsageError, match="recorded for other requests than workload a sends"):
+        recorded.find_each(name, msgspec.structs.replace(mixed, seed=2))

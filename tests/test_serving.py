@@ -6,13 +6,14 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bench import serving, words
 from bench.errors import UsageError
 from bench.lengths import Length, Uniform
 from bench.servers.base import HubModel, OwnModel
 from bench.testing import make_workload
-from bench.workload import DataType, Generate, Input, Model, Payload, Workload
+from bench.workload import Check, DataType, Generate, Input, Model, Part, Payload, Workload
 
 MODELS = Path(__file__).parent / "models"
 QWEN = Model("qwen-1.5b", precision="int4", preset="tiny")
@@ -180,3 +181,60 @@ def test_a_sentence_longer_than_the_model_s_positions_is_told_before_anything_is
     serving.check(words.parse(word), asked(513, "./mine"))
     with pytest.raises(UsageError, match="input input_ids is up to 513 long, and model bert-base takes 512 at most"):
         serving.check(words.parse(word), asked(513))
+
+
+def mixed(*models: Model) -> Workload:
+    """A mix of four floats to each of these models."""
+    payload = make_workload().payload
+    return make_workload(
+        mix=tuple(Part(f"part-{n}", model, payload, check=Check(reference=False)) for n, model in enumerate(models))
+    )
+
+
+RESNET, BERT = Model("resnet50", preset="tiny"), Model("bert-base", preset="tiny")
+
+
+@pytest.mark.parametrize(
+    ("word", "models", "message"),
+    [
+        (
+            "flask",
+            (RESNET, BERT),
+            r"target flask: Flask serves one model, and workload made is a mix of several: resnet50, bert",
+        ),
+        ("flask://127.0.0.1:5000", (RESNET, BERT), "Flask serves one model, and workload made is a mix of several"),
+        ("triton?engine=vllm,via=docker", (QWEN, BERT), "option engine: vLLM takes the GPU for one model, and workload made"),
+        ("openai://127.0.0.1:8000?model=x", (QWEN, BERT), "option model: names one model, and workload made is a mix of"),
+        (
+            "triton",
+            (RESNET, replace(RESNET, precision="fp16")),
+            "target triton: a server has one model of a name, and workload made has parts that ask for resnet50 in another",
+        ),
+        ("triton?batching=continuous", (RESNET, BERT), "part part-0 of workload made: target .*option batching=continuous"),
+        ("triton?precision=int4", (BERT, RESNET), "part part-0 of workload made: model bert-base: unknown precision 'int4'"),
+        ("triton", (RESNET, Model("theirs")), "part part-1 of workload made: target triton: a managed server needs a model"),
+    ],
+)
+def test_a_mix_that_an_endpoint_cannot_serve_is_refused_with_what_stands_against_it(
+    word: str, models: tuple[Model, ...], message: str
+) -> None:
+    """The part is named where one of them is the reason."""
+    with pytest.raises(UsageError, match=message):
+        serving.check(words.parse(word), mixed(*models))
+
+
+@pytest.mark.parametrize(
+    ("word", "models"),
+    [
+        ("triton", (RESNET, BERT)),
+        ("triton?precision=int8", (RESNET, replace(BERT, precision="fp16"))),
+        ("triton?precision=int8", (RESNET, replace(RESNET, precision="fp16"))),
+        ("onnx://cpu", (RESNET, replace(RESNET, precision="fp16"))),
+        ("flask", (RESNET, RESNET)),
+        ("openai://127.0.0.1:8000?model=x", (QWEN, QWEN)),
+        ("triton-http://127.0.0.1:8000", (Model("one"), Model("another"))),
+    ],
+)
+def test_a_mix_that_an_endpoint_can_serve_is_accepted(word: str, models: tuple[Model, ...]) -> None:
+    """Two parts may ask for one model; a precision of the word is every part's."""
+    serving.check(words.parse(word), mixed(*models))

@@ -5,8 +5,9 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bench import workload as workloads
 from bench.arrivals import Closed, Constant, Poisson, Rate
@@ -14,7 +15,7 @@ from bench.errors import UsageError
 from bench.lengths import Lognormal, Uniform, Values
 from bench.slo import Nanoseconds, Quantile, Share, Slo
 from bench.tensors import TensorSpec
-from bench.workload import Check, DataType, Generate, Input, Model, Payload, Workload
+from bench.workload import Check, DataType, Generate, Input, Model, Part, Payload, Workload
 
 SMALLEST: dict[str, Any] = {
     "name": "w",
@@ -107,10 +108,31 @@ PAYLOADS = st.one_of(
         distinct=COUNTS,
     ),
 )
+SLOS = st.builds(
+    Slo,
+    latency_ns=st.none() | DURATIONS,
+    quantile=st.integers(1, 9999).map(lambda n: Quantile(round(n / 10_000, 8))),
+    error_rate=st.floats(0, 1).map(Share),
+)
+CHECKS = st.builds(Check, every=COUNTS, tolerance=st.floats(0, 1), reference=st.booleans())
+MODELS = st.builds(Model, NAMES, NAMES, NAMES, NAMES)
+PARTS = st.builds(
+    Part,
+    name=NAMES,
+    model=MODELS,
+    payload=PAYLOADS,
+    workload=NAMES,
+    weight=st.floats(0.1, 100),
+    slo=SLOS,
+    check=CHECKS,
+)
+MIXES = st.lists(PARTS, min_size=2, max_size=3, unique_by=lambda part: part.name).filter(
+    lambda parts: len({part.payload.generate is None for part in parts}) == 1
+)
 WORKLOADS = st.builds(
     Workload,
     name=NAMES,
-    model=st.builds(Model, NAMES, NAMES, NAMES, NAMES),
+    model=MODELS,
     payload=PAYLOADS,
     load=st.one_of(
         st.builds(Closed, COUNTS),
@@ -122,13 +144,8 @@ WORKLOADS = st.builds(
     duration_ns=DURATIONS,
     requests=st.none() | COUNTS,
     timeout_ns=DURATIONS,
-    slo=st.builds(
-        Slo,
-        latency_ns=st.none() | DURATIONS,
-        quantile=st.integers(1, 9999).map(lambda n: Quantile(round(n / 10_000, 8))),
-        error_rate=st.floats(0, 1).map(Share),
-    ),
-    check=st.builds(Check, every=COUNTS, tolerance=st.floats(0, 1), reference=st.booleans()),
+    slo=SLOS,
+    check=CHECKS,
 )
 
 
@@ -178,6 +195,77 @@ def test_the_smallest_file_has_the_documented_defaults() -> None:
 def test_a_workload_is_written_so_that_it_reads_back_exactly(workload: Workload) -> None:
     """A stored run holds the very workload that it ran."""
     assert workloads.from_builtins(workloads.to_builtins(workload), "run.json") == workload
+
+
+@given(WORKLOADS, MIXES)
+@settings(max_examples=25)
+def test_a_mix_is_written_so_that_it_reads_back_exactly(workload: Workload, mix: list[Part]) -> None:
+    """Whole: what its parts were taken over from is not looked for again."""
+    mixed = replace(workload, mix=tuple(mix), model=Model(""), payload=Payload(), check=Check())
+    document = workloads.to_builtins(mixed)
+    assert document.keys().isdisjoint(("model", "payload", "check"))
+    assert workloads.from_builtins(document, "run.json") == mixed
+    assert [(part.name, part.model, part.payload, part.slo, part.mix) for part in mixed.parts] == [
+        (part.name, part.model, part.payload, part.slo, ()) for part in mix
+    ]
+    assert mixed.generates == (mix[0].payload.generate is not None)
+
+
+TENSORS = {"inputs": {"x": {"datatype": "FP32", "shape": [2, 3]}}}
+PROMPTS = {"generate": {"prompt_tokens": 4, "output_tokens": 4}}
+
+
+def two_parts(first: dict[str, Any], **top: Any) -> dict[str, Any]:
+    """A mix of a and b, with what is changed of a, and of the document."""
+    parts = [{"name": name, "model": {"name": "m"}, "payload": TENSORS} for name in ("a", "b")]
+    mixed = [{key: value for key, value in (parts[0] | first).items() if value is not None}, parts[1]]
+    return {"name": "w", "mix": mixed, "load": {"arrivals": "closed"}} | top
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (two_parts({}, model={"name": "m"}), "model: each part of a mix has its own ([mix.model]), and there is none beside"),
+        (two_parts({}, payload=TENSORS), "payload: each part of a mix has its own ([mix.payload]), and there is none beside"),
+        (two_parts({}, check={}), "check: each part of a mix has its own ([mix.check]), and there is none beside"),
+        (two_parts({}, mix=[{"name": "a", "model": {"name": "m"}, "payload": TENSORS}]), "mix: expected two parts or more"),
+        (two_parts({}, mix={"name": "a"}), "mix: Expected a list, got a table"),
+        (two_parts({}, mix=["a", "b"]), "mix[0]: Expected a table, got `str`"),
+        (two_parts({"name": "b"}), "mix[1].name: 'b' is another part's: expected a name of its own for each"),
+        (two_parts({"name": None}), "mix[0].name: missing, and needed"),
+        (two_parts({"model": None}), "mix[0].model: missing, and needed"),
+        (two_parts({"payload": None}), "mix[0].payload: missing, and needed"),
+        (two_parts({"workload": 3}), "mix[0].workload: Expected `str`, got `int`"),
+        (
+            two_parts({"weights": 3}),
+            "mix[0].weights: unknown key; known here: check, model, name, payload, slo, weight, workload",
+        ),
+        (two_parts({"load": {}}), "mix[0].load: unknown key; known here: check, model, name, payload, slo, weight, workload"),
+        (two_parts({"mix": []}), "mix[0].mix: unknown key"),
+        (two_parts({"weight": 0}), "mix[0].weight: Expected `float` > 0"),
+        (two_parts({"weight": "3"}), "mix[0].weight: Expected `float`, got `str`"),
+        (
+            two_parts({"weight": 1e-5}),
+            "mix[0].weight: expected at least one in 10,000 of all weights together (1.00001), got 1e",
+        ),
+        (
+            two_parts({"weight": float("inf")}),
+            "mix[0].weight: expected at least one in 10,000 of all weights together (inf), g",
+        ),
+        (two_parts({"payload": PROMPTS}), "mix: a streams tokens ([payload.generate]) and b does not: one run measures either"),
+        (two_parts({"slo": {"ttft": "1s"}}), "mix[0]: slo.ttft: only a workload that generates ([payload.generate]) has one"),
+        (two_parts({}, slo={"ttft": "1s"}), "slo.ttft: only a workload that generates ([payload.generate]) has one"),
+        (two_parts({"payload": TENSORS | {"size": "1 kB"}}), "mix[0]: payload.size: expected what the inputs make, 24 bytes"),
+        (
+            two_parts({"payload": {"inputs": {"x": {"datatype": "FP32", "shape": [0]}}}}),
+            "mix[0].payload.inputs.x.shape[0]: Exp",
+        ),
+    ],
+)
+def test_a_mix_that_makes_no_sense_is_refused_by_its_part_and_key(document: dict[str, Any], message: str) -> None:
+    """Parts are counted from 0, as the loader's own messages do."""
+    with pytest.raises(UsageError, match=re.escape(f"mine.toml: {message}")):
+        workloads.from_builtins(document, "mine.toml")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ class SideComparison:
     rows: tuple[Row, ...]
     reasons: tuple[tuple[Reason, ...], ...]  # of each side
     agreement: tuple[Agreement | None, ...] = ()  # of each side but the first; none where answers were not looked at
+    parts: tuple[tuple[str, tuple[Row, ...]], ...] = ()  # (name, metrics) of each part of a mix
 
     @property
     def valid(self) -> bool:
@@ -100,7 +101,7 @@ def compare_sides(*sides: Sequence[Run], agreement: Sequence[Agreement | None] =
         *_utilization_rows(found),
         _row("error rate", [_errors(s) for s in found], "lower"),
     )
-    return SideComparison(rows, tuple(tuple(_reasons(s)) for s in found), tuple(agreement))
+    return SideComparison(rows, tuple(tuple(_reasons(s)) for s in found), tuple(agreement), tuple(_parts(found)))
 
 
 def _side(runs: Sequence[Run]) -> _Side:
@@ -112,6 +113,20 @@ def _side(runs: Sequence[Run]) -> _Side:
         [summary.resources(run) for run in runs],
         _rounds([m.latency_ns() for m in rounds]),
     )
+
+
+def _parts(sides: list[_Side]) -> Iterator[tuple[str, tuple[Row, ...]]]:
+    """The latency and throughput of each part of a mix, of sides that all have rounds of it."""
+    rounds = [m for side in sides for m in side.rounds]
+    if not all(side.rounds for side in sides):
+        return
+    for n, part in enumerate(rounds[0].parts):
+        found = [_part([m.parts[n] for m in side.rounds]) for side in sides]
+        yield part.workload.name, (*_latency_rows(found), _row("throughput", [_throughput(s) for s in found], "higher"))
+
+
+def _part(rounds: list[Measured]) -> _Side:
+    return _Side(rounds, [], [], _rounds([m.latency_ns() for m in rounds]))
 
 
 def _rounds(each: list[np.ndarray]) -> _Rounds:

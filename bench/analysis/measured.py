@@ -1,22 +1,31 @@
 """The measured requests of a run as columns: what succeeded, what failed, and the times between two moments."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
+from bench import mix
 from bench.record import ERRORS, NOT_COMPARED, OK, Run
+from bench.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The records of a run whose intended send lies in its window; they are pointed to, because a copy of 10 M takes 0.5 GB."""
+    """The records of a run whose intended send lies in its window; they are pointed to, because a copy of 10 M takes 0.5 GB.
+
+    Of a part of a mix they are that part's alone.
+    """
 
     run: Run
+    workload: Workload  # the run's, or the part's
     requests: int  # failed ones included
     errors: dict[str, int]  # kind -> count, only those that happened
     compared: int  # replies compared with the reference answers
     started: int  # sends begun before the window ended
     good: np.ndarray  # which records succeeded: bool [n], or int64 indices where records are not in the order of completion
+    of: np.ndarray | None = None  # which records are the part's, bool [n]; None: all
+    parts: tuple["Measured", ...] = ()  # of a mix, each of its parts
 
     @property
     def successes(self) -> int:
@@ -53,9 +62,10 @@ class Measured:
         records = self.run.records
         ends = records["end_ns"]
         # the end belongs to the window: where requests are counted it is the moment of the last reply
-        inside = ends[(ends > start) & (ends <= end) & (records["error"] == OK)]
-        inside.sort()
-        return np.asarray(inside)
+        inside = (ends > start) & (ends <= end) & (records["error"] == OK)
+        found = ends[inside if self.of is None else inside & self.of]
+        found.sort()
+        return np.asarray(found)
 
     def _between(self, earlier: str, later: str) -> np.ndarray:
         times = self.run.records[later][self.good]
@@ -64,19 +74,31 @@ class Measured:
 
 
 def measure(run: Run) -> Measured:
-    """The measured requests of `run`."""
+    """The measured requests of `run`, and of a mix those of each part."""
     start, end = run.window_ns
-    records = run.records
-    intended = records["intended_ns"]
+    intended, payload = run.records["intended_ns"], run.records["payload"]
     inside = (intended >= start) & (intended < end)
+    whole = _measured(run, run.workload, inside)
+    if not run.workload.mix:
+        return whole
+    rows = pairwise(mix.starts(run.workload))
+    of = [(payload >= first) & (payload < after) for first, after in rows]
+    parts = (_measured(run, part, inside & one, one) for part, one in zip(run.workload.parts, of, strict=True))
+    return replace(whole, parts=tuple(parts))
+
+
+def _measured(run: Run, workload: Workload, inside: np.ndarray, of: np.ndarray | None = None) -> Measured:
+    records, end = run.records, run.window_ns[1]
     kinds = np.bincount(records["error"][inside], minlength=len(ERRORS))
     return Measured(
         run=run,
+        workload=workload,
         requests=int(kinds.sum()),
         errors={ERRORS[kind]: int(kinds[kind]) for kind in np.flatnonzero(kinds) if kind != OK},
         compared=int(np.count_nonzero(inside & (records["check"] != NOT_COMPARED))),
         started=int(np.count_nonzero(inside & (records["start_ns"] < end))),
         good=_in_order(records["end_ns"], inside & (records["error"] == OK)),
+        of=of,
     )
 
 

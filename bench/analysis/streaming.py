@@ -57,7 +57,7 @@ class Streams:
 
 def streams(m: Measured) -> Streams | None:
     """Of the measured requests that succeeded, in the order of completion; None where the replies were not streamed."""
-    if m.run.chunks is None or m.run.workload.payload.generate is None:
+    if m.run.chunks is None or not m.run.workload.generates:
         return None
     return of_records(m.run, np.flatnonzero(m.good) if m.good.dtype == bool else m.good)
 

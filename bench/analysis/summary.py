@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bench import mix
 from bench.analysis import distribution, stats, streaming
 from bench.analysis.estimate import Distribution, Estimate, QuantileClaim, Reason, Resource, SloResult, Streaming
 from bench.analysis.measured import Measured, measure
@@ -19,6 +20,7 @@ __all__ = [
     "UNITS",
     "Distribution",
     "Estimate",
+    "PartSummary",
     "QuantileClaim",
     "Reason",
     "Resource",
@@ -35,6 +37,33 @@ UNITS = {
     "sm_clock_mhz": "MHz", "temperature_c": "C", "slowed_by_heat": "%", "slowed_by_hardware": "%", "slowed_by_power_cap": "%",
 }  # fmt: skip
 COUNTED = ("energy_j", "own_processes", "foreign_processes")  # of no use as a mean and a peak
+
+
+@dataclass(frozen=True, slots=True)
+class PartSummary:
+    """What is told of one part of a mix; of the whole, `Summary` has the same and more."""
+
+    name: str
+    asked: float  # the share of the requests that its weight gives it
+    share: float  # and of the measured ones, the share that it had
+    requests: int
+    errors: dict[str, int]
+    compared: int
+    throughput: Estimate
+    latency: Distribution
+    ttft: Distribution | None  # where replies are streamed
+    slo: tuple[SloResult, ...]  # its own
+    batches: dict[int, int]  # of its model
+
+    @property
+    def error_rate(self) -> float:
+        return sum(self.errors.values()) / self.requests if self.requests else 0.0
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether it kept all of its own promises; None where none is known to be missed, and not all are known to be met."""
+        met = [promise.met for promise in self.slo]
+        return False if False in met else None if None in met else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +89,7 @@ class Summary:
     slo: tuple[SloResult, ...]
     streaming: Streaming | None = None  # where replies are streamed
     batches: dict[int, int] = field(default_factory=dict)  # executed batch size -> how often, read from the server; {} unknown
+    parts: tuple[PartSummary, ...] = ()  # of a mix
 
     @property
     def valid(self) -> bool:
@@ -82,7 +112,7 @@ def summarize(run: Run) -> Summary:
         run_id=run.id,
         workload=run.workload.name,
         target=next((str(run.target[key]) for key in ("name", "asked", "word") if run.target.get(key)), ""),
-        load=_load(run.workload.load),
+        load=_load(run.workload.load) + _shared(run.load.get("workers")),
         status=run.status,
         reasons=reasons,
         warnings=warnings,
@@ -97,13 +127,33 @@ def summarize(run: Run) -> Summary:
         resources=resources(run),
         slo=tuple(_promises(m, latency_ns, streams)),
         streaming=None if streams is None else streaming.describe(m, streams, quantiles),
-        batches=batches(run),
+        batches={} if run.workload.mix else batches(run.load.get("batches")),
+        parts=tuple(_part(one, m.requests, asked) for one, asked in zip(m.parts, mix.shares(run.workload), strict=False)),
     )
 
 
-def batches(run: Run) -> dict[int, int]:
+def _part(m: Measured, requests: int, asked: float) -> PartSummary:
+    streams, latency_ns = streaming.streams(m), m.latency_ns()
+    quantiles = sorted({*QUANTILES, float(m.workload.slo.quantile)})
+    slices = len(stats.blocks(latency_ns) or ())
+    counted = m.run.load.get("batches")
+    return PartSummary(
+        name=m.workload.name,
+        asked=asked,
+        share=m.requests / requests if requests else 0.0,
+        requests=m.requests,
+        errors=m.errors,
+        compared=m.compared,
+        throughput=distribution.rate(m.completed_ns(), m.run.window_ns, slices, "req/s"),
+        latency=distribution.describe([latency_ns], quantiles),
+        ttft=None if streams is None else distribution.describe([streams.ttft_ns()], quantiles),
+        slo=tuple(_promises(m, latency_ns, streams)),
+        batches=batches(counted.get(m.workload.name) if isinstance(counted, dict) else None),
+    )
+
+
+def batches(counted: object) -> dict[int, int]:
     """How often the server executed a batch of each size within the window, as it counted itself; {} where it does not say."""
-    counted = run.load.get("batches")
     if not isinstance(counted, dict):
         return {}
     return dict(sorted((int(size), int(count)) for size, count in counted.items() if int(count) > 0))
@@ -140,7 +190,7 @@ def _inside(run: Run, device: str, metric: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def _promises(m: Measured, latency_ns: np.ndarray, streams: Streams | None) -> Iterator[SloResult]:
-    slo = m.run.workload.slo
+    slo = m.workload.slo
     # a stream that stalled has no latency, and its longest gap is at least the timeout
     silent = ("timeout",) if streams is None else ("timeout", "stalled")
     yield from _promised(m, "latency", slo.latency_ns, latency_ns, silent)
@@ -162,7 +212,7 @@ def _promised(
     """
     if limit_ns is None:
         return
-    quantile = m.run.workload.slo.quantile
+    quantile = m.workload.slo.quantile
     name, limit = f"{quantile_name(quantile)} {what}", limit_ns / 1e6
     least = requests_needed(quantile)
     if len(times_ns) < least:
@@ -180,7 +230,7 @@ def _promised(
 
 
 def _promised_errors(m: Measured) -> SloResult:
-    limit = float(m.run.workload.slo.error_rate)
+    limit = float(m.workload.slo.error_rate)
     if not m.requests:
         return SloResult("error rate", limit, None, "share", None, 1)
     return SloResult("error rate", limit, m.error_rate, "share", m.error_rate <= limit)
@@ -201,3 +251,8 @@ def _load(load: Load) -> str:
         case _:
             what = f"{type(load).__name__} {load.rate_hz:g}/s"
     return f"{what} over {load.connections} connection{'s' if load.connections > 1 else ''}"
+
+
+def _shared(workers: object) -> str:
+    """That several workers made a load, in words."""
+    return f", by {len(workers)} workers" if isinstance(workers, list) and len(workers) > 1 else ""

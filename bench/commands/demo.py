@@ -3,14 +3,13 @@
 import argparse
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from bench import endpoint as endpoints
 from bench import environment, errors, recorded, resources, store
 from bench import workload as workloads
 from bench.analysis.summary import Summary, summarize
-from bench.commands import target_flags
+from bench.commands import crew_flags, target_flags
 from bench.commands.arrival_flags import count
 from bench.commands.flags import add_load, add_output, add_repository, override
 from bench.commands.run import drivers, measure, slug
@@ -38,13 +37,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     target_flags.add_headers(parser)
     target_flags.add_client(parser)
     add_load(parser)
+    crew_flags.add(parser)
     add_repository(parser)
     add_output(parser)
 
 
 def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> int:
     workload = override(resources.load_workload(args.workload), args)
-    generates = workload.payload.generate is not None
+    generates = workload.generates
     sides = args.sides or (GENERATING if generates else SIDES)
     if len(sides) < 2:
         raise errors.UsageError(f"bench demo: expected two targets or more, got {len(sides)}")
@@ -54,21 +54,21 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     asked = target_flags.parse_all(sides, args)
     for word in asked:
         endpoints.check(word, workload, args.model_repository)
-    reference = recorded.find(args.workload, workload)
-    clock, facts = drivers(asked[0])[1], environment.fingerprint()
+    crew = crew_flags.crew(args, workload, *asked)
+    references = recorded.find_each(args.workload, workload)
+    clock, facts = drivers(asked[0], crew, say)[1], environment.fingerprint()
     folder = store.create(args.output, slug(f"demo-{workload.name}"), clock)
     with contextlib.ExitStack() as stack:
         live = [
             stack.enter_context(endpoints.live(word, workload, folder / f"server-{n}.log", say, args.model_repository))
             for n, word in enumerate(asked, 1)
         ]
-        if reference is not None:
-            live = [replace(one, reference=reference) for one in live]
+        live = [one.held_to(references) for one in live]
         names = side_names(live)
         folders = demo.begin(folder, workload.name, names)
 
         def one(which: int, number: int, path: Path) -> Run:
-            load, clock, sampler = drivers(live[which].word)
+            load, clock, sampler = drivers(live[which].word, crew, say)
             label = f"round {number} of {rounds}, {names[which]}"
             done = measure(workload, live[which], path, load, clock, sampler, facts, say, label)
             say(f"{label}: {_in_short(summarize(done))}")
@@ -96,7 +96,7 @@ def side_names(live: Sequence[Endpoint]) -> list[str]:
 
     Where sides differ in precision, every name says its own.
     """
-    precisions = [one.model.precision if one.model else one.asked.options.get("precision", "") for one in live]
+    precisions = [_precision(one) for one in live]
     apart = len(set(precisions)) > 1
     made = []
     for side, precision in zip(live, precisions, strict=True):
@@ -105,6 +105,13 @@ def side_names(live: Sequence[Endpoint]) -> list[str]:
         told |= {"precision": precision} if apart and precision else {}
         made.append(" ".join([side.name, *(f"{k}={v}" for k, v in sorted(told.items()))]))
     return [f"{name} ({made[: n + 1].count(name)})" if made.count(name) > 1 else name for n, name in enumerate(made)]
+
+
+def _precision(one: Endpoint) -> str:
+    """Of the models that bench built for it, else the one that its word asks for."""
+    return ",".join(dict.fromkeys(of.model.precision for of in one.models if of.model)) or one.asked.options.get(
+        "precision", ""
+    )
 
 
 def _show(folder: Path, whole: bool, out: Callable[[str], None]) -> int:

@@ -65,7 +65,7 @@ def override(workload: Workload, args: argparse.Namespace) -> Workload:
         raise UsageError("--duration and --requests contradict each other: a window ends after a time or after a count")
     if args.duration:  # a duration given here ends a window that the file ends by a count
         workload = msgspec.structs.replace(workload, requests=None)
-    if args.slo and (problem := args.slo.problem(workload.payload.generate is not None)):
+    if args.slo and (problem := args.slo.problem(workload.generates)):
         raise UsageError(f"--slo: {problem}")
     load = arrival_flags.load(workload, args)
     if isinstance(lasting := load or workload.load, Steps | Ramp):

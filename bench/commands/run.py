@@ -3,7 +3,6 @@
 import argparse
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from bench import environment, errors, recorded, resources, runner, samplers, st
 from bench.analysis.summary import Summary, summarize
 from bench.arrivals import ClosedLoop
 from bench.clock import Clock, SystemClock
-from bench.commands import flags, target_flags
+from bench.commands import crew_flags, flags, target_flags
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
-from bench.load import Load, Progress, once
+from bench.load import Crew, Load, Progress, once
 from bench.record import Run
 from bench.reports import data, html, text
 from bench.reports.run_page import broken_promises
@@ -31,6 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     target_flags.add_headers(parser)
     target_flags.add_client(parser)
     flags.add_load(parser)
+    crew_flags.add(parser)
     flags.add_repository(parser)
     parser.add_argument("--record-reference", action="store_true", help="ask the target each distinct request once, keep the "
                         "answers beside the workload file, and compare replies with them from then on")  # fmt: skip
@@ -42,17 +42,15 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     workload = flags.override(resources.load_workload(args.workload), args)
     word = target_flags.parse(args.target, args)
     endpoints.check(word, workload, args.model_repository)
-    reference = _recorded(args, word, workload)
-    load, clock, sampler = drivers(word)
+    references = _recorded(args, word, workload)
+    load, clock, sampler = drivers(word, crew_flags.crew(args, workload, word), say)
     facts = environment.fingerprint() if sampler else {}
     folder = store.create(args.output, slug(f"{workload.name}-{word.kind}-{word.version}"), clock)
     try:
         with endpoints.live(word, workload, folder / "server.log", say, args.model_repository) as endpoint:
             if args.record_reference:
-                reference = record_reference(args.workload, workload, endpoint, say)
-            if reference is not None:
-                endpoint = replace(endpoint, reference=reference)
-            done = measure(workload, endpoint, folder, load, clock, sampler, facts, say)
+                references = (record_reference(args.workload, workload, endpoint, say),)
+            done = measure(workload, endpoint.held_to(references), folder, load, clock, sampler, facts, say)
     finally:
         discard_if_empty(folder)
     summary = summarize(done)
@@ -64,7 +62,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     return exit_code(done, summary)
 
 
-def drivers(word: words.Word) -> tuple[Load, Clock, runner.Sampler | None]:
+def drivers(word: words.Word, crew: Crew, say: Callable[[str], None]) -> tuple[Load, Clock, runner.Sampler | None]:
     """Load, clock and sampler for a target: echo:// is answered in virtual time, by nobody."""
     if word.kind == "echo":
         from bench.load.inline import InlineLoad
@@ -74,7 +72,7 @@ def drivers(word: words.Word) -> tuple[Load, Clock, runner.Sampler | None]:
         return InlineLoad(clock), clock, None
     from bench.load.process import LocustLoad
 
-    return LocustLoad(), SystemClock(), samplers.record
+    return LocustLoad(crew, say), SystemClock(), samplers.record
 
 
 def measure(
@@ -104,7 +102,7 @@ def measure(
 
 def record_reference(name: str, workload: Workload, endpoint: Endpoint, say: Terminal) -> Path:
     """Ask the endpoint every distinct request, and keep the answers for the workload called, or lying at, `name`."""
-    onnx = endpoint.model.onnx if endpoint.model else None
+    onnx = next((one.model.onnx for one in endpoint.models if one.model), None)
     with say.progress(f"recording the answers of {endpoint.name}") as show:
         answers = once.ask_all(endpoint.word, workload, onnx, show)
     path = recorded.write(name, workload, answers, endpoint.name)
@@ -112,16 +110,21 @@ def record_reference(name: str, workload: Workload, endpoint: Endpoint, say: Ter
     return path
 
 
-def _recorded(args: argparse.Namespace, word: words.Word, workload: Workload) -> Path | None:
-    """The answers that were recorded before; UsageError where they do not fit, or where none can be recorded now."""
+def _recorded(args: argparse.Namespace, word: words.Word, workload: Workload) -> tuple[Path | None, ...]:
+    """The answers that were recorded before, for each part; UsageError where they do not fit, or none can be recorded now."""
     if not args.record_reference:
-        return recorded.find(args.workload, workload)
+        return recorded.find_each(args.workload, workload)
     if word.kind == "echo":
         raise UsageError("--record-reference: echo:// answers with what it is sent, which bench knows without asking")
     if not workload.check.reference:
         raise UsageError(f"--record-reference: workload {workload.name} compares nothing (check.reference = false)")
+    if workload.mix:
+        raise UsageError(
+            f"--record-reference: workload {workload.name} is a mix, whose parts are compared with what was recorded for the "
+            "workloads that they name: `bench run WORKLOAD --record-reference` records one of those"
+        )
     recorded.check_writable(args.workload)
-    return None
+    return ()
 
 
 def slug(text: str) -> str:
@@ -141,7 +144,8 @@ def exit_code(done: Run, summary: Summary) -> int:
         return errors.INTERRUPTED
     if not summary.valid:
         return errors.UNDECIDED
-    return errors.FAILED if any(result.met is False for result in summary.slo) else errors.OK
+    promises = (*summary.slo, *(result for part in summary.parts for result in part.slo))
+    return errors.FAILED if any(result.met is False for result in promises) else errors.OK
 
 
 def _progress(workload: Workload, p: Progress) -> tuple[float, str]:

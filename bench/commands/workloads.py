@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import draft, errors, payloads, resources, targets
+from bench import draft, errors, mix, payloads, resources, targets
 from bench import workload as workloads
 from bench.commands import target_flags
 from bench.errors import RunError, UsageError
@@ -48,14 +48,23 @@ def _check(names: list[str], out: Callable[[str], None], say: Callable[[str], No
     for name in names:
         try:
             workload = resources.load_workload(name)
-            size = _largest(workload)
+            parts = [_said(part) for part in workload.parts]
         except UsageError as error:
             say(f"bench: {error}")
             code = error.exit_code
             continue
-        made = f"{workload.payload.distinct} distinct requests"
-        out(f"{name}: ok: model {workload.model.name}, {size:,} bytes a request, {made}")
+        if not workload.mix:
+            out(f"{name}: ok: {parts[0]}")
+            continue
+        out(f"{name}: ok: a mix of {len(parts)}")
+        for part, share, said in zip(workload.mix, mix.shares(workload), parts, strict=True):
+            out(f"  {part.name}: {100 * share:.3g}% of the requests: {said}")
     return code
+
+
+def _said(workload: Workload) -> str:
+    made = f"{workload.payload.distinct} distinct requests"
+    return f"model {workload.model.name}, {_largest(workload):,} bytes a request, {made}"
 
 
 def _largest(workload: Workload) -> int:

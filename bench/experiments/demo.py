@@ -1,12 +1,13 @@
 """Several servers, one workload, rounds in turn: what the demo measures, and how its folder is read back."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bench import answers, store
+from bench import answers, mix, store
 from bench.analysis.compare import Agreement, SideComparison, compare_sides
 from bench.answers import Answers
 from bench.errors import UsageError
@@ -83,12 +84,13 @@ def _agreements(runs: Sequence[Sequence[Run]], folders: Sequence[Sequence[Path]]
 def agree(workload: Workload, first: Answers, kept: Sequence[Answers]) -> Agreement:
     """How many requests of `first` have the same answer in all of `kept` that have one with the same outputs.
 
-    As an answer is held to the reference: numbers within the workload's tolerance, tokens and texts exactly.
+    As an answer is held to the reference: numbers within the workload's tolerance, or its part's; tokens and texts exactly.
     """
-    reference = Reference(workload.check, first)
+    row, references = mix.starts(workload), [Reference(part.check, first) for part in workload.parts]
     compared = same = 0
     for payload, outputs in first.items():
         others = [one[payload] for one in kept if one.get(payload, {}).keys() == outputs.keys()]
+        reference = references[bisect_right(row, payload) - 1]
         compared += bool(others)
         same += bool(others) and all(reference.compare(payload, other)[0] == SAME for other in others)
     return Agreement(same, compared)

@@ -5,6 +5,7 @@ connections; what one connection waits there for a reply is the least that gener
 """
 
 import gc
+import math
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,8 +37,10 @@ LIMIT_S = 5.0  # for connecting, and for the burst to end
 Ceiling = dict[str, Any]
 
 
-def find(pool: Pool, workload: Workload, known: Sequence[Ceiling]) -> Ceiling:
+def find(pool: Pool, workload: Workload, known: Sequence[Ceiling], workers: int = 1) -> Ceiling:
     """The ceiling of an engine that sends `pool`: one of the `known`, else measured now, in half a second.
+
+    Of one that is one of several `workers`, with its share of the connections, while the others do the same.
 
     {} where there is none to be had: of streams, whose rate is not what limits them, and of targets that are called.
     """
@@ -47,11 +50,13 @@ def find(pool: Pool, workload: Workload, known: Sequence[Ceiling]) -> Ceiling:
     about = {
         "protocol": ("HTTP/2" if pool.target.line().opening() else "HTTP/1.1") + " over TLS" * _secure(pool),
         "request_bytes": round(sum(len(r.head) + len(r.block) + len(r.body) for r in requests) / len(requests)),
-        "connections": min(workload.load.connections, MOST),
+        "connections": min(math.ceil(workload.load.connections / workers), MOST),
+        "workers": workers,
     }
     for ceiling in known:
         if about.items() <= ceiling.items():
-            return ceiling
+            # what is known of several is what they reach together
+            return ceiling if workers == 1 else ceiling | {"rate_hz": ceiling["rate_hz"] / workers}
     try:
         return about | _measured(pool, workload, about)
     except (OSError, ValueError) as error:

@@ -14,7 +14,7 @@ from bench.load.pacer import Timer
 from bench.load.phases import NEVER, Phases
 from bench.load.pool import Pool
 from bench.load.recorder import Recorder
-from bench.load.share import Share
+from bench.load.share import WHOLE, Share
 from bench.record import AT_ONCE, CLOSED, CONNECT, CONNECTING, PROTOCOL, QUEUED, STALLED, TIMEOUT
 from bench.targets.base import Verdict, request_id
 from bench.units import format_exact_duration
@@ -40,7 +40,7 @@ def waited_for(what: int, intended: int, released: int, now: int) -> int:
 class Engine:
     """Moves prepared requests over sockets. The public methods are for other threads, the rest is the engine's own."""
 
-    def __init__(self, pool: Pool, workload: Workload, recorder: Recorder, share: Share = Share()) -> None:  # noqa: B008
+    def __init__(self, pool: Pool, workload: Workload, recorder: Recorder, share: Share = WHOLE) -> None:
         self._pool, self._workload, self._recorder = pool, workload, recorder
         self._requests, self._judges = pool.wire()
         self._turns, self._period = pool.turns, len(pool.turns)

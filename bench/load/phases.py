@@ -17,6 +17,7 @@ class Phases:
     window_ns: int  # where the window begins
     end_ns: int  # where it ends; NEVER while that is open
     requests: int | None  # replies that end the window of a closed loop
+    replies: int = 0  # so far, to requests that were meant for the window
 
     @classmethod
     def of(cls, workload: Workload, start_ns: int) -> "Phases":
@@ -38,10 +39,10 @@ class Phases:
         return self.end_ns + (max(patience, self.end_ns - self.start_ns) if streams else patience)
 
     def replied(self, intended_ns: int, now_ns: int) -> None:
-        """A reply came at `now_ns` to a request that was meant for `intended_ns`: count it where replies are counted."""
-        if self.requests is not None and intended_ns >= self.window_ns:
-            self.requests -= 1
-            if self.requests == 0:
+        """A reply came at `now_ns` to a request that was meant for `intended_ns`."""
+        if intended_ns >= self.window_ns:
+            self.replies += 1
+            if self.replies == self.requests:
                 self.end_ns = min(self.end_ns, now_ns)
 
 

@@ -1,10 +1,12 @@
 """The distinct requests of all parts of a workload in a row, and for each the target that it is sent to and held to."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from bench import payloads
 from bench.load.answers import Reference
+from bench.mix import Turns
 from bench.payloads import Prompt, Request
 from bench.targets.base import CallReply, Streamed, Verdict
 from bench.tensors import Tensors
@@ -22,13 +24,16 @@ class Member(NamedTuple):
 
 
 class Pool:
-    """Request n of the pool is request `local[n]` of part `part[n]`; `turns` says which one the number of a send stands for."""
+    """Request n of the pool is request `local[n]` of part `part[n]`, as `bench.mix.starts` has them in a row.
 
-    def __init__(self, members: Sequence[Member], turns: Sequence[int] | None = None) -> None:
+    `turns` says which one the number of a send stands for; one after another where none are given.
+    """
+
+    def __init__(self, members: Sequence[Member], turns: Turns | None = None) -> None:
         self.members = members
         self.part = [p for p, member in enumerate(members) for _ in member.requests]
         self.local = [n for member in members for n in range(len(member.requests))]
-        self.turns = range(len(self.part)) if turns is None else turns
+        self.turns: Turns = range(len(self.part)) if turns is None else turns
         self.items = [payloads.items(members[p].workload) for p in self.part]
         self.every = [members[p].workload.check.every for p in self.part]
         self._wired: tuple[list[WireRequest], list[Callable[[Reply, bytes], Verdict]]] | None = None
@@ -41,6 +46,14 @@ class Pool:
     def target(self) -> Any:
         """The first part's target: where all of them are, and how they are talked to."""
         return self.members[0].target
+
+    def by_part(self, told: Sequence[Any]) -> Any:
+        """What is told of each part: of several by their names, of one as it is."""
+        return {member.workload.name: one for member, one in zip(self.members, told, strict=True)} if len(told) > 1 else told[0]
+
+    def counted(self) -> dict[str, int]:
+        """In which way tokens were counted, in how many replies."""
+        return dict(sum((Counter(getattr(member.target, "counted", {})) for member in self.members), Counter[str]()))
 
     def wire(self) -> tuple[list[WireRequest], list[Callable[[Reply, bytes], Verdict]]]:
         """The serialized requests, and what judges the reply to each: made once."""

@@ -11,8 +11,9 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from bench.errors import BenchError, RunError, UsageError
-from bench.load import Outcome, Plan, Progress
-from bench.load.worker import plan_to_json
+from bench.headers import Header, hide
+from bench.load import Crew, Outcome, Plan, Progress
+from bench.load import plan as plans
 from bench.targets.base import Facts
 from bench.tensors import TensorSpec
 
@@ -20,22 +21,26 @@ STOP_LIMIT_S = 15.0
 
 
 class LocustLoad:
-    """A load carried out by Locust in a process of its own."""
+    """A load carried out by Locust in a process of its own, or by a crew of several."""
 
     _ceilings: ClassVar[list[dict[str, Any]]] = []  # of the generator, found by the runs of this command so far
 
-    def __init__(self) -> None:
+    def __init__(self, crew: Crew = Crew(), say: Callable[[str], None] = lambda line: None) -> None:  # noqa: B008
+        """`say` hears what a person should know while others are waited for."""
+        self._crew, self._tell_user = crew, say
         self._process: subprocess.Popen[str] | None = None
+        self._headers: tuple[Header, ...] = ()
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
     def prepare(self, plan: Plan) -> Facts:
+        self._headers = plan.target.headers
         log_path = plan.folder / "load.log"
         with log_path.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.load.worker"],
+                [sys.executable, "-P", "-m", "bench.load.alone" if self._crew.alone else "bench.load.master"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -43,7 +48,7 @@ class LocustLoad:
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
             )
         self._log_path = log_path
-        self._send(plan_to_json(replace(plan, ceilings=tuple(self._ceilings))))
+        self._send(plans.to_json(replace(plan, ceilings=tuple(self._ceilings), crew=self._crew)))
         facts = self._expect("ready")
         specs = {
             key: tuple(TensorSpec(s["name"], s["datatype"], tuple(s["shape"])) for s in facts[key])
@@ -117,16 +122,31 @@ class LocustLoad:
         assert self._process is not None
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            ((kind, news),) = json.loads(line).items()
+            ((kind, news),) = _hidden(json.loads(line), self._headers).items()
             if kind == "error":
                 raise _same_error(news)
+            if kind == "say":
+                self._tell_user(str(news["line"]))
+                continue
             yield kind, news
 
     def _died(self) -> RunError:
         assert self._process is not None
         code = self._process.wait()
-        tail = "\n  ".join(self._log_path.read_text(errors="replace").splitlines()[-15:])
+        tail = hide("\n  ".join(self._log_path.read_text(errors="replace").splitlines()[-15:]), self._headers)
         return RunError(f"the load process ended with code {code} before the run was done; its log ends:\n  {tail}")
+
+
+def _hidden(news: Any, headers: tuple[Header, ...]) -> Any:
+    """What the load process says, less the values of headers that a server has repeated in its replies."""
+    match news:
+        case str():
+            return hide(news, headers)
+        case dict():
+            return {key: _hidden(value, headers) for key, value in news.items()}
+        case list():
+            return [_hidden(value, headers) for value in news]
+    return news
 
 
 def _same_error(news: dict[str, Any]) -> BenchError:

@@ -4,12 +4,11 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from bench import answers
-from bench.columns import RecordWriter
 from bench.load.answers import KEPT
 from bench.load.pool import Pool
 from bench.record import ANSWER, AT_ONCE, BROKEN, DIFFERENT, NOT_COMPARED, OK, PROTOCOL, RECORD, Chunks
@@ -20,6 +19,13 @@ ANSWERS_LIMIT = 8 * 2**20  # bytes of answers that a run keeps
 _FIELDS = len(RECORD.names or ())
 _CHUNK = 4096 * _FIELDS
 _PENDING = 3  # stands in `check` until the reply has been looked at
+
+
+class Writer(Protocol):
+    """Where records go; see bench.columns.RecordWriter."""
+
+    def write(self, records: np.ndarray, chunks: Chunks | None = None) -> None: ...
+    def close(self) -> None: ...
 
 
 class _Settled(NamedTuple):
@@ -85,7 +91,7 @@ class Recorder:
             self._full.append(self._rows)
             self._rows = array("q")
 
-    def drain(self, writer: RecordWriter) -> None:
+    def drain(self, writer: Writer) -> None:
         """Look at the replies that came and write the rows that were handed over."""
         while self._full:
             records = _records(self._full.popleft())
@@ -105,9 +111,9 @@ class Recorder:
         """The rows that were handed over and not drained, with no reply looked at: of a burst that nobody keeps."""
         return np.concatenate([_records(rows) for rows in self._full]) if self._full else np.empty(0, RECORD)
 
-    def keep(self, folder: Path) -> None:
+    def keep(self, path: Path) -> None:
         """Write the answers that were kept."""
-        answers.write(folder / "answers.arrow", self.answers, limit=ANSWERS_LIMIT)
+        answers.write(path, self.answers, limit=ANSWERS_LIMIT)
 
     def _settle(self) -> None:
         # a reply is queued before its row, so every row that was handed over finds its reply looked at

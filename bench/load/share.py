@@ -24,3 +24,6 @@ class Share(NamedTuple):
     def numbers(self) -> Iterator[int]:
         """The numbers of this worker's sends in a closed loop, in the order in which they are sent."""
         return count(self.worker, self.workers)
+
+
+WHOLE = Share()

@@ -10,7 +10,7 @@ from bench.load.pacer import sleep_until
 from bench.load.phases import Phases
 from bench.load.pool import Pool
 from bench.load.recorder import Recorder
-from bench.load.share import Share
+from bench.load.share import WHOLE, Share
 from bench.record import AT_ONCE, OK, QUEUED, STATUS, TIMEOUT
 from bench.targets.base import CallReply, Verdict
 from bench.units import format_exact_duration
@@ -23,7 +23,7 @@ PATIENCE_NS = 100_000_000  # how long a thread that waits for its time goes with
 class CallEngine:
     """Calls the target from as many native threads as there are users."""
 
-    def __init__(self, pool: Pool, workload: Workload, recorder: Recorder, share: Share = Share()) -> None:  # noqa: B008
+    def __init__(self, pool: Pool, workload: Workload, recorder: Recorder, share: Share = WHOLE) -> None:
         self._pool, self._workload, self._recorder, self._share = pool, workload, recorder, share
         self._closed_loop = isinstance(workload.load, ClosedLoop)
         self._streams = pool.streams

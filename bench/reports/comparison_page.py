@@ -10,7 +10,7 @@ from bench.analysis.estimate import Reason
 from bench.analysis.quantiles import requests_needed
 from bench.analysis.summary import Summary, summarize
 from bench.record import Run
-from bench.reports import facts, run_page, tables
+from bench.reports import compared, facts, run_page, tables
 from bench.reports.tables import Cell, Page, Table, Verdict
 
 IN_SHORT = ("mean TTFT", "longest gap", "output tokens", "throughput")  # of what a comparison of streams is about
@@ -40,7 +40,8 @@ def comparison_page(comparison: SideComparison, sides: Sides) -> Page:
     """The page of a comparison of two sides or more, all of them with the first."""
     workload = next((tables.plain(s.workload) for one in sides for s in one.summaries), "")
     leading = [_leading(comparison, sides)] if len(sides) == 2 else [_values(comparison, sides), _changes(comparison, sides)]
-    rest = (*_batches(sides), *_rounds(sides), *_settings(sides))
+    names = [tables.plain(one.name) for one in sides]
+    rest = (*compared.of_parts(comparison, names, columns(sides)), *_batches(sides), *_rounds(sides), *_settings(sides))
     return Page(
         title=_title(sides) + (f": {workload}" if workload else ""),
         verdicts=tuple(_verdict(one, found) for one, found in zip(sides, comparison.reasons, strict=True)),
@@ -152,22 +153,15 @@ def shown(comparison: SideComparison) -> list[Row]:
 
 def _leading(comparison: SideComparison, sides: Sides) -> Table:
     """Two sides and the change between them."""
-    rows = []
-    for row in shown(comparison):
-        like = tables.largest(row.values)
-        changed = tables.change(row.changes[0], row.better) if comparison.valid else Cell("not compared", "muted")
-        rows.append((Cell(_name(row.metric)), *(Cell(tables.measure(value, like)) for value in row.values), changed))
+    rows = compared.changed(shown(comparison), comparison.valid)
     rows += [(*cells, Cell("–", "muted")) for cells in _agreement(comparison, sides)]
     titles = ("", *(tables.plain(one.name) for one in sides), "change")
     return Table("In short", titles, tuple(rows), _note(comparison, sides), ("", *columns(sides), ""))
 
 
 def _values(comparison: SideComparison, sides: Sides) -> Table:
-    """More sides than two: a column each, the interval below the value."""
-    rows = []
-    for row in shown(comparison):
-        like = tables.largest(row.values)
-        rows.append((Cell(_name(row.metric)), *(Cell(tables.stacked(value, like)) for value in row.values)))
+    """More sides than two: a column each."""
+    rows = compared.stacked(shown(comparison))
     titles = ("", *(tables.plain(one.name) for one in sides))
     rows += _agreement(comparison, sides)
     return Table("In short", titles, tuple(rows), _note(comparison, sides), ("", *columns(sides)))
@@ -179,18 +173,13 @@ def _changes(comparison: SideComparison, sides: Sides) -> Table:
     for row in shown(comparison) if comparison.valid else ():
         cells = [tables.change(change, row.better) for change in row.changes]
         if any(row.changes):
-            rows.append((Cell(_name(row.metric)), *(c._replace(text=_in_lines(c.text)) for c in cells)))
+            rows.append((Cell(compared.name(row.metric)), *(c._replace(text=_in_lines(c.text)) for c in cells)))
     first, *others = (tables.plain(one.name) for one in sides)
     return Table(f"Against {first}", ("", *others), tuple(rows), sides=("", *columns(sides)[1:]))
 
 
 def _in_lines(change: str) -> str:
     return change.replace(" (no interval)", "").replace(" [", "\n[")
-
-
-def _name(metric: str) -> str:
-    # the note below the table says that CPU is CPU utilization
-    return tables.plain(metric).replace("CPU utilization", "CPU")
 
 
 def _agreement(comparison: SideComparison, sides: Sides) -> Iterator[tuple[Cell, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import workload as workloads
 from bench.analysis.compare import Agreement, Row, SideComparison
-from bench.analysis.summary import Distribution, Estimate, QuantileClaim, Reason, Streaming, Summary
+from bench.analysis.summary import Distribution, Estimate, PartSummary, QuantileClaim, Reason, SloResult, Streaming, Summary
 from bench.record import Run
 from bench.reports import facts
 from bench.reports.comparison_page import Sides
@@ -46,15 +46,35 @@ def run_json(run: Run, summary: Summary) -> Document:
             {"device": r.device, "metric": r.metric, "mean": r.mean, "peak": r.peak, "unit": r.unit, "samples": r.samples}
             for r in summary.resources
         ],
-        "slo": [
-            {"name": s.name, "limit": s.limit, "actual": s.actual, "unit": s.unit, "met": s.met, "needs": s.needs}
-            for s in summary.slo
-        ],
+        "slo": _promises(summary.slo),
         "streaming": summary.streaming and streaming(summary.streaming),
         "batches": {str(size): count for size, count in summary.batches.items()},
+        "parts": [_part(part) for part in summary.parts],
         "environment": run.environment,
     }
     return dict(clean(document))
+
+
+def _part(part: PartSummary) -> Document:
+    """One part of a mix."""
+    return {
+        "name": part.name,
+        "share_asked": part.asked,
+        "share": part.share,
+        "requests": part.requests,
+        "compared": part.compared,
+        "errors": dict(part.errors),
+        "error_rate": part.error_rate,
+        "throughput": estimate(part.throughput),
+        "latency": distribution(part.latency),
+        "ttft": part.ttft and distribution(part.ttft),
+        "slo": _promises(part.slo),
+        "batches": {str(size): count for size, count in part.batches.items()},
+    }
+
+
+def _promises(slo: Iterable[SloResult]) -> list[Document]:
+    return [{"name": s.name, "limit": s.limit, "actual": s.actual, "unit": s.unit, "met": s.met, "needs": s.needs} for s in slo]
 
 
 def comparison_json(comparison: SideComparison, sides: Sides) -> Document:
@@ -68,6 +88,7 @@ def comparison_json(comparison: SideComparison, sides: Sides) -> Document:
         "valid": comparison.valid,
         **({"base": names[0], "new": names[1]} if len(sides) == 2 else {}),
         "metrics": [_metric(row, names) for row in comparison.rows],
+        "parts": [{"name": name, "metrics": [_metric(row, names) for row in rows]} for name, rows in comparison.parts],
         "agreement": _agreement(comparison, names),
         "sides": [
             {
@@ -211,9 +232,17 @@ def _row(run: Run, summary: Summary) -> Document:
         row |= _times(name, d)
     if summary.streaming is not None:
         row |= _streamed(summary.streaming)
+    for part in summary.parts:
+        row |= {f"part_{part.name}_{key}": value for key, value in _of_part(part).items()}
     for r in summary.resources:
         row |= {f"{r.device}_{r.metric}_mean": r.mean, f"{r.device}_{r.metric}_peak": r.peak}
     return dict(clean(row))
+
+
+def _of_part(part: PartSummary) -> Document:
+    counted = {"share": part.share, "requests": part.requests, "failed": sum(part.errors.values())}
+    row = counted | {"error_rate": part.error_rate, "throughput": part.throughput.value} | _times("latency", part.latency)
+    return row | (_times("ttft", part.ttft) if part.ttft else {}) | {"slo_met": part.kept}
 
 
 def _streamed(s: Streaming) -> Document:

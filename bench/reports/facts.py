@@ -13,7 +13,7 @@ Facts = dict[str, str]
 
 _SERVER = (("kind", "server"), ("version", "version"), ("backend", "backend"), ("source", "source"))
 _DIGEST = 16  # of a digest, enough to tell two apart
-_SHOWN = ("name", "asked", "word", "server", "model", "reference_model")
+_SHOWN = ("name", "asked", "word", "server", "model", "reference_model", "parts")
 
 
 def target_name(run: Run) -> str:
@@ -31,9 +31,11 @@ def settings(run: Run) -> Facts:
     if not server:
         facts["server"] = "not started by bench: its settings are not known"
     facts |= {key.replace("_", " "): value for key, value in flat(_table(server, "options"))}
-    for label, key in (("model", "model"), ("reference model", "reference_model")):
-        model = {name: value for name, value in _table(run.target, key).items() if (name, value) != ("context", 0)}
-        facts |= {f"{label} {name}": value for name, value in flat(model)}
+    parts = _table(run.target, "parts")
+    for who, of in [(f"{plain(name)} ", _table(parts, name)) for name in parts] or [("", run.target)]:
+        for label, key in (("model", "model"), ("reference model", "reference_model")):
+            model = {name: value for name, value in _table(of, key).items() if (name, value) != ("context", 0)}
+            facts |= {f"{who}{label} {name}": value for name, value in flat(model)}
     facts |= {
         label: plain(run.target[key]) for key, label in (("word", "driven as"), ("asked", "asked for")) if run.target.get(key)
     }
@@ -49,15 +51,32 @@ def said(run: Run) -> Facts:
 def load_settings(run: Run, load: str) -> Facts:
     """How the target was driven; `load` is the summary's sentence for it."""
     workload = run.workload
-    return {
-        "load": plain(load),
-        "payload": _payload(workload),
-        "distinct requests": str(workload.payload.distinct),
-        "seed": str(workload.seed),
-        "warm-up": f"{workload.warmup_ns / 1e9:g} s",
-        "timeout": f"{workload.timeout_ns / 1e9:g} s",
-        "compared replies": _compared(run),
-    } | _generator(run)
+    times = {"warm-up": f"{workload.warmup_ns / 1e9:g} s", "timeout": f"{workload.timeout_ns / 1e9:g} s"}
+    said = {"load": plain(load)}
+    parts = [(f"{plain(part.name)} " if workload.mix else "", part) for part in workload.parts]
+    for who, part in parts:
+        said |= {f"{who}payload": _payload(part), f"{who}distinct requests": str(part.payload.distinct)}
+    said |= {"seed": str(workload.seed)} | times
+    return said | {f"{who}compared replies": _compared(run, part) for who, part in parts} | _workers(run) | _generator(run)
+
+
+def _workers(run: Run) -> Facts:
+    """The processes that shared the load, and how well the clocks of other hosts are known."""
+    workers = run.load.get("workers")
+    if not isinstance(workers, list):
+        return {}
+    away = [worker for worker in workers if worker.get("host")]
+    said = f"{len(workers) - len(away)} on this machine" + (f", {len(away)} on other hosts" if away else "")
+    facts = {"workers": said}
+    for worker in away:
+        host = f"worker {worker.get('worker')} on {plain(worker['host'])}"
+        within = worker.get("clock_within_ns")
+        facts[host] = (
+            "its clock could not be compared"
+            if within is None
+            else f"its clock is aligned to within {amount(within / 1e6, 'ms')}"
+        )
+    return facts
 
 
 def _generator(run: Run) -> Facts:
@@ -95,13 +114,14 @@ def _length(length: Length) -> str:
             return f"{min(values)} to {max(values)} (as listed)"
 
 
-def _compared(run: Run) -> str:
-    check = run.workload.check
+def _compared(run: Run, part: Workload) -> str:
+    check = part.check
     if not check.reference:
         return "none: no reference"
-    if run.workload.payload.generate is not None:  # tokens are equal, but for near ties
+    if part.generates:  # tokens are equal, but for near ties
         return f"1 in {check.every}"
-    return f"1 in {check.every}, within {run.load.get('tolerance', check.tolerance):g}"
+    tolerance = run.load.get("tolerance", check.tolerance)
+    return f"1 in {check.every}, within {tolerance[part.name] if isinstance(tolerance, dict) else tolerance:g}"
 
 
 def load_report(run: Run) -> Facts:

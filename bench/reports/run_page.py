@@ -6,7 +6,7 @@ from bench.analysis.quantiles import requests_needed
 from bench.analysis.streaming import bounds
 from bench.analysis.summary import Distribution, QuantileClaim, Reason, Resource, SloResult, Streaming, Summary
 from bench.record import Run
-from bench.reports import facts, tables
+from bench.reports import facts, parts, tables
 from bench.reports.tables import Cell, Page, Table, Verdict, cell
 from bench.units import format_exact_duration
 
@@ -34,6 +34,7 @@ def run_page(summary: Summary, run: Run) -> Page:
         lead="",
         tables=tuple(t for t in _tables(summary, run) if t.rows),
         warnings=tuple(reason(w) for w in summary.warnings),
+        leading=2 if summary.parts else 1,
     )
 
 
@@ -49,10 +50,17 @@ def verdict(summary: Summary, name: str) -> Verdict:
 def broken_promises(summary: Summary) -> list[str]:
     """What was promised of a latency and not kept, a line each. (Too many errors make a run INVALID, which says so.)"""
     return [
-        f"promise broken: {tables.plain(s.name)} {tables.number(s.actual)} {s.unit}, at most {tables.number(s.limit)} {s.unit}"
-        for s in summary.slo
+        f"promise broken: {name} {tables.number(s.actual)} {s.unit}, at most {tables.number(s.limit)} {s.unit}"
+        for name, s in _promised(summary)
         if s.met is False and s.actual is not None and s.unit == "ms"
     ]
+
+
+def _promised(summary: Summary) -> Iterator[tuple[str, SloResult]]:
+    """Every promise with its name, those of the parts of a mix with theirs."""
+    yield from ((tables.plain(s.name), s) for s in summary.slo)
+    for part in summary.parts:
+        yield from ((f"{tables.plain(part.name)}: {tables.plain(s.name)}", s) for s in part.slo)
 
 
 def reason(r: Reason) -> str:
@@ -96,11 +104,12 @@ def resource_table(resources: tuple[Resource, ...]) -> Table:
 def _tables(summary: Summary, run: Run) -> list[Table]:
     return [
         _headline(summary, run),
+        parts.table(summary.parts),
         *(_token_tables(summary.streaming) if summary.streaming else ()),
         _latencies(summary),
-        _promises(summary.slo),
+        Table("Service level", ("", "promised", "measured", ""), tuple(_promise(*one) for one in _promised(summary))),
         resource_table(summary.resources),
-        _batches(summary.batches),
+        _batches({p.name: p.batches for p in summary.parts} or {"executed": summary.batches}),
         _failures(summary, run),
         facts_table("Target", facts.settings(run)),
         facts_table("Load", facts.load_settings(run, summary.load)),
@@ -204,10 +213,12 @@ def _pieces(s: Streaming) -> str:
     return f"{tables.number(s.tokens_per_piece)} on average, at most {s.largest_piece:,}" if s.largest_piece > 1 else "1"
 
 
-def _batches(batches: Mapping[int, int]) -> Table:
-    rows = tuple((Cell(str(size)), Cell(executed(batches, size))) for size in batches)
-    mean = ((Cell("mean size"), Cell(mean_batch(batches))),) if batches else ()
-    return Table(BATCHES, ("size", "executed"), (*rows, *mean), BATCHES_NOTE)
+def _batches(counted: Mapping[str, Mapping[int, int]]) -> Table:
+    """A column of counts for each title: of one model, or of the model of each part of a mix."""
+    columns, sizes = counted.values(), sorted({size for batches in counted.values() for size in batches})
+    rows = tuple((Cell(str(size)), *(Cell(executed(batches, size)) for batches in columns)) for size in sizes)
+    mean = ((Cell("mean size"), *(Cell(mean_batch(batches)) for batches in columns)),) if sizes else ()
+    return Table(BATCHES, ("size", *map(tables.plain, counted)), (*rows, *mean), BATCHES_NOTE)
 
 
 def executed(batches: Mapping[int, int], size: int) -> str:
@@ -224,15 +235,11 @@ def mean_batch(batches: Mapping[int, int]) -> str:
     return tables.number(sum(n * c for n, c in batches.items()) / sum(batches.values())) if batches else tables.NONE
 
 
-def _promises(slo: tuple[SloResult, ...]) -> Table:
-    return Table("Service level", ("", "promised", "measured", ""), tuple(_promise(s) for s in slo))
-
-
-def _promise(s: SloResult) -> tuple[Cell, ...]:
+def _promise(name: str, s: SloResult) -> tuple[Cell, ...]:
     needs = f"not known (needs {s.needs:,} requests)" if s.needs else "not known"
     said = {True: Cell("met", "better"), False: Cell("missed", "worse"), None: Cell(needs, "muted")}[s.met]
     as_text = tables.share if s.unit == "share" else lambda value: tables.amount(value, s.unit)
-    return cell(s.name), Cell(f"at most {as_text(s.limit)}"), Cell(as_text(s.actual)), said
+    return Cell(name), Cell(f"at most {as_text(s.limit)}"), Cell(as_text(s.actual)), said
 
 
 def _failures(summary: Summary, run: Run) -> Table:

@@ -1,15 +1,15 @@
 """The plots of one run: (title, how to read it, SVG, whether it takes the page's width) each."""
 
-from bench.analysis.measured import measure
-from bench.analysis.summary import Streaming, Summary
+from bench.analysis.measured import Measured, measure
+from bench.analysis.summary import PartSummary, Streaming, Summary
 from bench.arrivals import Constant, Gamma, Poisson
 from bench.record import Run
-from bench.reports import drawing, plots, run_page, series
+from bench.reports import drawing, plots, run_page, series, tables
 from bench.slo import quantile_name
 
 GAPS_LABEL, GAPS_SHARE = "gap between two tokens, ms", "gaps no longer"
 STREAMS = 8  # that a timeline shows
-_LINE = drawing.COLOURS["second"]
+_LINE, _MUTED = drawing.COLOURS["second"], drawing.COLOURS["muted"]
 _LEVELS = tuple(drawing.COLOURS[name] for name in ("second", "first", "third", "muted"))
 
 
@@ -19,10 +19,10 @@ Figure = tuple[str, str, str, bool]  # the last: whether it takes the page's wid
 def figures(run: Run, summary: Summary) -> list[Figure]:
     """Latency as a distribution and over time, throughput and utilization over time; of streams also their tokens."""
     if summary.streaming is None:
-        found = [_cdf(run, summary), _latency(run), _throughput(run), _utilization(run, summary)]
+        found = [_cdf(run, summary), _latency(run, summary), _throughput(run), _utilization(run, summary)]
     else:
         found = [
-            _cdf(run, summary), _gaps(run, summary.streaming), _prompts(run), _latency(run), _tokens(run),
+            _cdf(run, summary), _gaps(run, summary.streaming), _prompts(run), _latency(run, summary), _tokens(run),
             _utilization(run, summary),
         ]  # fmt: skip
     wide = [] if summary.streaming is None else [(*_timeline(run), True)]
@@ -30,8 +30,11 @@ def figures(run: Run, summary: Summary) -> list[Figure]:
 
 
 def _cdf(run: Run, summary: Summary) -> tuple[str, str, str]:
-    slo, of = run.workload.slo, [("latency", _LINE, series.measured_ms(run), summary.latency)]
-    if summary.streaming is not None:
+    name, colour = ("all parts", drawing.COLOURS["ink"]) if summary.parts else ("latency", _LINE)
+    slo, of = run.workload.slo, [(name, colour, series.measured_ms(run), summary.latency)]
+    for colour, part, m in _parts(run, summary):
+        of.append((tables.plain(part.name), colour, m.latency_ns() / 1e6, part.latency))
+    if summary.streaming is not None and not summary.parts:
         of.append(("until the first token", _LEVELS[1], series.ttft_ms(run), summary.streaming.ttft))
     claims = [(c.quantile, c.estimate.value, colour) for _, colour, _, d in of for c in d.quantiles if c.estimate is not None]
     promise = (f"promised {quantile_name(slo.quantile)}", slo.latency_ns / 1e6) if slo.latency_ns is not None else None
@@ -41,6 +44,11 @@ def _cdf(run: Run, summary: Summary) -> tuple[str, str, str]:
         "99%: one request in 100 took longer. Dots: may be claimed; dotted: too few requests to.",
         svg,
     )
+
+
+def _parts(run: Run, summary: Summary) -> list[tuple[str, PartSummary, Measured]]:
+    """(colour, part, its requests) of each part of a mix."""
+    return list(zip(drawing.colours(len(summary.parts)), summary.parts, measure(run).parts, strict=True))
 
 
 def _gaps(run: Run, s: Streaming) -> tuple[str, str, str]:
@@ -69,16 +77,21 @@ def _tokens(run: Run) -> tuple[str, str, str]:
     return "Output tokens over time", f"Tokens of correct replies a second, counted every {edges[1] - edges[0]:g} s.", svg
 
 
-def _latency(run: Run) -> tuple[str, str, str]:
+def _latency(run: Run, summary: Summary) -> tuple[str, str, str]:
     every = series.latencies(run)
     edges = series.edges(0.0, series.length_s(run), len(every.x))
-    points = series.dots(*every)
-    lines = [
-        ("slowest", drawing.COLOURS["muted"], series.slowest(*every)),
-        ("median", drawing.COLOURS["ink"], series.running_quantile(*every, 0.5, edges)),
-    ]
-    svg = plots.latency_over_time([("one request", _LINE, points)], lines, series.failures(run, 200), axis(run))
-    some = f"{len(points.x):,} of {len(every.x):,} requests" if len(points.x) < len(every.x) else "Every request"
+    points, lines = [("one request", _LINE, series.dots(*every))], [("slowest", _MUTED, series.slowest(*every))]
+    if summary.parts:
+        limit = series.DOTS // len(summary.parts)
+        points = [
+            (tables.plain(part.name), colour, series.dots(*series.latencies(run, m), limit))
+            for colour, part, m in _parts(run, summary)
+        ]
+    else:
+        lines.append(("median", drawing.COLOURS["ink"], series.running_quantile(*every, 0.5, edges)))
+    svg = plots.latency_over_time(points, lines, series.failures(run, 200), axis(run))
+    shown = sum(len(curve.x) for _, _, curve in points)
+    some = f"{shown:,} of {len(every.x):,} requests" if shown < len(every.x) else "Every request"
     return "Latency over time", f"{some}, at the intended send. Shaded: warm-up, not measured.", svg
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench import payloads
 from bench.analysis import streaming
-from bench.analysis.measured import measure
+from bench.analysis.measured import Measured, measure
 from bench.record import OK, Run
 
 DOTS = 1500
@@ -44,9 +44,14 @@ class Levels(NamedTuple):
 EMPTY = Curve(np.empty(0), np.empty(0))
 
 
-def latencies(run: Run) -> Curve:
-    """(intended send in s since the window began, latency in ms) of each request that succeeded, warm-up included."""
+def latencies(run: Run, part: Measured | None = None) -> Curve:
+    """(intended send in s since the window began, latency in ms) of each request that succeeded, warm-up included.
+
+    Of all requests, or of those of a part of a mix.
+    """
     good = run.records["error"] == OK
+    if part is not None and part.of is not None:
+        good &= part.of
     intended = run.records["intended_ns"][good]
     return Curve(seconds(intended, run), (run.records["end_ns"][good] - intended) / 1e6)
 

@@ -59,7 +59,7 @@ class Batch:
 
     "off" and "dynamic" take others in, one or up to `slots`, when the last has ended, and read their prompts whole.
     "continuous" takes others in whenever a slot is free. A prompt that is read while others go on is read by `prefill_chunk`
-    tokens a step, the oldest prompt first; where that is 0, every prompt is read whole before the next step.
+    tokens (two at the least) a step, the oldest prompt first; where that is 0, every prompt is read whole before the next step.
     """
 
     def __init__(self, rows: Rows, batching: str, prefill_chunk: int, max_queue_delay_ns: int) -> None:
@@ -133,9 +133,10 @@ class Batch:
     def _read(self, job: Job, chunk: int) -> None:
         if not job.read:
             self._table[self._table.index(None)] = job
-        # a last token by itself would be read as a decoded one is, whose sums are rounded otherwise: it goes with those before
-        whole = not chunk or len(job.ids) - job.read <= chunk + 1
-        piece = job.ids[job.read :] if whole else job.ids[job.read : job.read + chunk]
+        # a token by itself would be read as a decoded one is, whose sums are rounded otherwise: two at the least go together
+        size = max(chunk, 2)
+        whole = not chunk or len(job.ids) - job.read <= size + 1
+        piece = job.ids[job.read :] if whole else job.ids[job.read : job.read + size]
         try:
             logits = self._rows.read(self._table.index(job), piece)
         except Exception as error:

@@ -41,9 +41,10 @@ def make_session(
     return session
 
 
-def session_options_facts(threads: int) -> dict[str, str | int]:
+def session_options_facts(threads: int, gpu: bool = False) -> dict[str, str | int]:
     """The options that `make_session` sets, by ONNX Runtime's names, for the record of a run."""
-    return {
+    facts: dict[str, str | int] = {"cudnn_conv_algo_search": providers.SEARCH.lower()} if gpu else {}
+    return facts | {
         "intra_op_num_threads": threads,
         "inter_op_num_threads": 1,
         "execution_mode": "sequential",

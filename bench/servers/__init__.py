@@ -10,18 +10,21 @@ from bench import words
 from bench.errors import UsageError
 from bench.recipes.catalog import BuiltModel
 from bench.servers import launch
-from bench.servers.base import HubModel, OwnModel, Served, Server, ServerFacts
+from bench.servers.base import HubModel, OneModel, OwnModel, Served, Server, ServerFacts, Several, side_by_side
 from bench.words import Word
 
 __all__ = [
     "SERVERS",
     "HubModel",
+    "OneModel",
     "OwnModel",
     "Served",
     "Server",
     "ServerFacts",
+    "Several",
     "check",
     "check_own",
+    "side_by_side",
     "start",
 ]
 

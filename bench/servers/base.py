@@ -1,5 +1,6 @@
 """What every server that bench starts is given to serve, and what it is to its user."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +26,23 @@ class HubModel:
     weights: str  # the checkpoint's folder, or its name on the hub
 
 
-Served = BuiltModel | OwnModel | HubModel
+OneModel = BuiltModel | OwnModel | HubModel
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Models that one server serves side by side."""
+
+    models: tuple[OneModel, ...]
+
+
+Served = OneModel | Several
+
+
+def side_by_side(models: Sequence[OneModel]) -> Served:
+    """What serves all of `models`, each once."""
+    different = tuple(dict.fromkeys(models))
+    return different[0] if len(different) == 1 else Several(different)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Container:
         ]
 
     def ready(self, ports: Ports, said: str) -> bool:
-        return tritonserver.ready(ports, self.name, self.repository.model)
+        return tritonserver.ready(ports, self.name, self.repository.models)
 
     def words(self, ports: Ports) -> dict[str, str]:
         return tritonserver.words(ports)

@@ -14,7 +14,7 @@ from bench.recipes.catalog import BuiltModel
 from bench.runtime.session import default_threads, session_options_facts
 from bench.servers import generating
 from bench.servers.backend_env import onnxruntime_distribution
-from bench.servers.base import Served, ServerFacts
+from bench.servers.base import Served, ServerFacts, Several
 from bench.servers.driver import gpu_count
 from bench.servers.generating import Scheduling
 from bench.servers.launch import HOST, READY_LIMIT_S, Plan, Ports, ask
@@ -54,6 +54,8 @@ def check_own(word: Word) -> None:
 
 def plan(word: Word, served: Served, say: Callable[[str], None]) -> Plan:
     """How to start what `word` asks for."""
+    if isinstance(served, Several):
+        raise UsageError(f"target {word}: Flask serves one model, not {len(served.models)}")
     if not isinstance(served, BuiltModel):
         raise UsageError(f"target {word}: flask serves what bench builds")
     name, version = onnxruntime_distribution()
@@ -128,7 +130,7 @@ class Gunicorn:
                 "keep_alive_s": KEEP_ALIVE_S,
             }
             | (self.scheduling.facts() if self.scheduling else {})
-            | session_options_facts(self.threads),
+            | session_options_facts(self.threads, self.gpu),
         )
 
     def order(self, ports: Ports, log: Path) -> Order:

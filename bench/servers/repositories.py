@@ -1,7 +1,7 @@
 """What a tritonserver is given to serve: a model repository that bench makes for it, or one of the user's."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,11 +26,11 @@ _PATIENCE_S = 1800.0  # for what may be fetched over the network or compiled fir
 class Repository:
     """A model repository, before it is anywhere, and what goes with it."""
 
-    model: str  # the one that has to be ready
+    models: tuple[str, ...]  # those that have to be ready
     backend: str  # what runs it
     facts: dict[str, str | int]
     files: Mapping[str, str] = field(default_factory=dict)  # path in it -> text, where bench makes it
-    code: str = ""  # the module of `bench.runtime` that is the model's model.py
+    code: Mapping[str, str] = field(default_factory=dict)  # model -> the module of `bench.runtime` that is its model.py
     own: Path | None = None  # the user's, as it is
     volumes: tuple[str, ...] = ()  # HOST:INSIDE:ro, for a container
     arguments: tuple[str, ...] = ()  # of tritonserver
@@ -45,11 +45,31 @@ def place(repository: Repository, folder: Path) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    if repository.code:
-        version = folder / repository.model / "1"
+    for model, module in repository.code.items():
+        version = folder / model / "1"
         version.mkdir(exist_ok=True)
-        copy_beside(repository.code, version)
+        copy_beside(module, version)
     return folder
+
+
+def together(parts: Sequence[Repository]) -> Repository:
+    """One repository of all their models; of the facts, those that are not alike say whose they are."""
+    facts: dict[str, str | int] = {}
+    for part in parts:
+        for key, value in part.facts.items():
+            alike = all(other.facts.get(key) == value for other in parts)
+            facts[key if alike else f"{', '.join(part.models)} {key}"] = value
+    return Repository(
+        models=tuple(model for part in parts for model in part.models),
+        backend=", ".join(dict.fromkeys(part.backend for part in parts)),
+        facts=facts,
+        files={path: text for part in parts for path, text in part.files.items()},
+        code={model: module for part in parts for model, module in part.code.items()},
+        own=parts[0].own,
+        volumes=tuple(dict.fromkeys(volume for part in parts for volume in part.volumes)),
+        arguments=tuple(dict.fromkeys(argument for part in parts for argument in part.arguments)),
+        ready_limit_s=max(part.ready_limit_s for part in parts),
+    )
 
 
 def for_wheel(model: BuiltModel, settings: Settings) -> Repository:
@@ -58,11 +78,11 @@ def for_wheel(model: BuiltModel, settings: Settings) -> Repository:
     They are not linked to: ONNX Runtime refuses weights behind a link that leaves the model's folder.
     """
     return Repository(
-        model=model.name,
+        models=(model.name,),
         backend=f"python, onnxruntime {backend_env.onnxruntime_distribution()[1]}",
-        facts=settings.facts() | session_options_facts(settings.threads),
+        facts=settings.facts() | session_options_facts(settings.threads, settings.gpu),
         files={f"{model.name}/config.pbtxt": _python_config(model, settings, model.onnx)},
-        code=code(model),
+        code={model.name: code(model)},
     )
 
 
@@ -75,11 +95,12 @@ def for_container(model: BuiltModel, settings: Settings) -> Repository:
     inside = Path(INSIDE, model.name, "1")
     config = _python_config(model, settings, inside / model.onnx.name) if model.context else _own_config(model, settings)
     return Repository(
-        model=model.name,
+        models=(model.name,),
         backend="python, onnxruntime of the image" if model.context else "onnxruntime",
-        facts=settings.facts() | (session_options_facts(settings.threads) if model.context else _own_facts(model, settings)),
+        facts=settings.facts()
+        | (session_options_facts(settings.threads, settings.gpu) if model.context else _own_facts(model, settings)),
         files={f"{model.name}/1/{path.name}": "" for path in parts} | {f"{model.name}/config.pbtxt": config},
-        code=code(model) if model.context else "",
+        code={model.name: code(model)} if model.context else {},
         volumes=tuple(f"{path}:{inside / path.name}:ro" for path in parts),
     )
 
@@ -102,7 +123,7 @@ def for_vllm(model: HubModel, word: Word, gpu: bool) -> Repository:
     mounted = f"{Path(model.weights).absolute()}:{_WEIGHTS}:ro" if local else f"{cache}:{_HUB_CACHE}"
     shown = {name: int(value) if isinstance(value, bool) else value for name, value in engine.items()}
     return Repository(
-        model=model.name,
+        models=(model.name,),
         backend="vllm",
         facts=shown | {"device": device(gpu), "model": model.weights},
         files={
@@ -117,7 +138,7 @@ def for_vllm(model: HubModel, word: Word, gpu: bool) -> Repository:
 def of_the_user(model: OwnModel, gpu: bool) -> Repository:
     """The user's repository, of which Triton loads this model only: the others may be slow, large or broken."""
     return Repository(
-        model=model.name,
+        models=(model.name,),
         backend="as the model's own configuration says",
         facts={"device": device(gpu), "repository": str(model.repository)},
         own=model.repository,
@@ -131,6 +152,8 @@ def _python_config(model: BuiltModel, settings: Settings, onnx_file: Path) -> st
     parameters = {"onnx_file": str(onnx_file), "threads": str(settings.threads)}
     if model.padded:
         parameters["padded"] = "true"
+    elif settings.gpu and settings.batching == "dynamic" and not settings.generating:
+        parameters["batch_sizes"] = ",".join(map(str, _sizes(settings.max_batch)))
     if scheduling := settings.generating:
         parameters |= {
             "batching": scheduling.batching,
@@ -140,6 +163,11 @@ def _python_config(model: BuiltModel, settings: Settings, onnx_file: Path) -> st
             "max_queue_delay_us": str(settings.max_queue_delay_us),
         }
     return _config(model, settings, "python", parameters)
+
+
+def _sizes(most: int) -> list[int]:
+    """Powers of two up to `most`, and that itself."""
+    return sorted({1 << n for n in range(most.bit_length())} | {most})
 
 
 def _own_config(model: BuiltModel, settings: Settings) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bench.errors import RunError, UsageError
 from bench.servers import docker, releases, repositories, triton_options, wheel
-from bench.servers.base import HubModel, OwnModel, Served
+from bench.servers.base import HubModel, OneModel, OwnModel, Served, Several
 from bench.servers.driver import gpu_count
 from bench.servers.launch import Plan
 from bench.servers.repositories import Repository
@@ -28,13 +28,15 @@ def check(word: Word, model_context: int | None = None) -> None:
 def plan(word: Word, served: Served, say: Callable[[str], None]) -> Plan:
     """How to start what `word` asks for; installs, or pulls, what is not there yet."""
     gpu = gpu_count() > 0
-    repository, args = _repository(word, served, gpu), triton_options.args(word)
+    models = served.models if isinstance(served, Several) else (served,)
+    repository = repositories.together([_repository(word, model, gpu) for model in models])
+    args = triton_options.args(word)
     if in_docker(word):
         return docker.prepare(docker.image(word), repository, gpu, args, say)
     return wheel.prepare(releases.find(word.version), repository, args, say)
 
 
-def _repository(word: Word, served: Served, gpu: bool) -> Repository:
+def _repository(word: Word, served: OneModel, gpu: bool) -> Repository:
     if isinstance(served, OwnModel):
         check_own(word)
         return repositories.of_the_user(served, gpu)

@@ -1,5 +1,7 @@
 """What every tritonserver is told, and asked, wherever its program comes from."""
 
+from collections.abc import Iterable
+
 from bench.servers.launch import HOST, Ports, ask
 
 
@@ -25,12 +27,12 @@ def options(facts: dict[str, str | int], args: tuple[str, ...]) -> dict[str, str
     return facts | ({"args": " ".join(args)} if args else {})
 
 
-def ready(ports: Ports, server_id: str, model: str) -> bool:
-    """Whether this very server, and not another on its port, serves the model."""
+def ready(ports: Ports, server_id: str, models: Iterable[str]) -> bool:
+    """Whether this very server, and not another on its port, serves the models."""
     status, about = ask(ports[0], "/v2")
     if status != 200 or about.get("name") != server_id:
         return False
-    return ask(ports[0], "/v2/health/ready")[0] == 200 and ask(ports[0], f"/v2/models/{model}/ready")[0] == 200
+    return ask(ports[0], "/v2/health/ready")[0] == 200 and all(ask(ports[0], f"/v2/models/{m}/ready")[0] == 200 for m in models)
 
 
 def words(ports: Ports) -> dict[str, str]:

@@ -67,7 +67,7 @@ class Wheel:
         )
 
     def ready(self, ports: Ports, said: str) -> bool:
-        return tritonserver.ready(ports, self.token, self.repository.model)
+        return tritonserver.ready(ports, self.token, self.repository.models)
 
     def words(self, ports: Ports) -> dict[str, str]:
         return tritonserver.words(ports)

@@ -95,7 +95,7 @@ def open_target(word: Word, workload: Workload, onnx: Path | None = None) -> Tar
 
 def check_official(word: Word, kind: str, workload: Workload) -> None:
     """UsageError where NVIDIA's client cannot send `workload` to what `word` means, an endpoint of `kind`."""
-    if not TARGETS[kind].official[workload.payload.generate is not None]:
+    if not TARGETS[kind].official[workload.generates]:
         raise UsageError(
             f"target {word}: option client: {OFFICIAL} has no client for generate_stream; triton-grpc:// can be "
             f"streamed from by it, and {kind}:// by client={LEAN}"

@@ -57,7 +57,7 @@ class Onnx:
     def probe(self) -> Facts:
         inputs, outputs = _specs(self._session.get_inputs()), _specs(self._session.get_outputs())
         check_inputs(self._word, self._workload, inputs)
-        details = sessions.session_options_facts(self._threads) | {
+        details = sessions.session_options_facts(self._threads, self._provider != "cpu") | {
             "model_load_ns": self._load_ns,
             "providers": self._session.get_providers(),
             "io_binding": int(self._binding),

@@ -150,7 +150,9 @@ RECIPE = Recipe(
     },
     precisions={"fp32": 0.0, "fp16": 0.02, "int8": 0.15},
     max_batch=32,
-    moves={"fp16": 0.02},  # a processor that has fp16 rounds otherwise than one that computes it in float32
+    # a processor that has fp16 rounds otherwise than one that computes it in float32; so does a runtime that computes int8's
+    # steps in float32: by up to 0.10 with ONNX Runtime's optimizations off, and the answers to two requests are 0.15 apart
+    moves={"fp16": 0.02, "int8": 0.12},
     model_type="resnet",
     from_checkpoint=from_checkpoint,
     quantize={"int8": calibrate.static_int8(calibration_images)},

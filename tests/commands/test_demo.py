@@ -7,7 +7,7 @@ import pytest
 
 from bench import words
 from bench.commands.demo import GENERATING, side_names
-from bench.endpoint import Endpoint
+from bench.endpoint import Endpoint, PartModel
 from bench.recipes.catalog import BuiltModel
 
 
@@ -16,7 +16,8 @@ def live(*asked: str, precisions: tuple[str, ...] = ()) -> list[Endpoint]:
     made = []
     for n, text in enumerate(asked):
         word = words.parse(text)
-        made.append(Endpoint(word, word, word.kind.capitalize(), model=model(precisions[n]) if precisions else None))
+        models = (PartModel("made", model(precisions[n])),) if precisions else ()
+        made.append(Endpoint(word, word, word.kind.capitalize(), models=models))
     return made
 
 
@@ -51,7 +52,16 @@ def test_where_precisions_differ_every_side_says_its_own() -> None:
     """Int8 on one side against FP32 on the other is the first thing to know."""
     made = live("flask", "triton?precision=int8", precisions=("fp32", "int8"))
     assert side_names(made) == ["Flask precision=fp32", "Triton precision=int8"]
-    assert side_names([made[0], replace(made[1], model=model("fp32"))]) == ["Flask", "Triton"]
+    assert side_names([made[0], replace(made[1], models=(PartModel("made", model("fp32")),))]) == ["Flask", "Triton"]
+
+
+def test_the_precisions_of_a_mix_are_told_together() -> None:
+    """Of its models, each once."""
+    mixed = [
+        replace(one, models=tuple(PartModel(f"part {n}", model(precision)) for n, precision in enumerate(precisions)))
+        for one, precisions in zip(live("flask", "triton"), (("fp32", "fp32"), ("int8", "fp32")), strict=True)
+    ]
+    assert side_names(mixed) == ["Flask precision=fp32", "Triton precision=int8,fp32"]
 
 
 def test_the_sides_of_a_workload_that_generates_are_told_apart() -> None:

@@ -160,6 +160,17 @@ def test_what_a_model_cannot_be_is_refused_before_it_is_built(
     assert "model" not in started
 
 
+def test_the_models_of_a_mix_are_served_together(started: dict[str, Any]) -> None:
+    """By a server that can; one that cannot says so before anything is built."""
+    _, _, said = bench_serve("triton", "--workload", "mixed", "--preset", "tiny")
+    assert [(model.name, model.preset) for model in started["served"].models] == [("resnet50", "tiny"), ("bert-base", "tiny")]
+    assert said[0].startswith("serving resnet50 fp32 tiny and bert-base fp32 tiny with ")
+    del started["model"]
+    with pytest.raises(UsageError, match="Flask serves one model, and workload mixed is a mix of several: resnet50, bert-base"):
+        bench_serve("flask", "--workload", "mixed")
+    assert "model" not in started
+
+
 def test_a_model_and_a_workload_are_refused(started: dict[str, Any]) -> None:
     """A workload names its model."""
     with pytest.raises(UsageError, match="--model and --workload: one of the two"):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bench.analysis.compare import Agreement
 from bench.errors import UsageError
 from bench.experiments import demo
 from bench.record import Run
-from bench.testing import make_run, make_stream_workload, make_workload
+from bench.testing import make_mix, make_run, make_stream_workload, make_workload
 from bench.workload import Check
 
 turns = st.integers(2, 6), st.integers(1, 40), st.integers(0, 2**32)
@@ -128,6 +129,17 @@ def test_numbers_agree_within_the_workloads_tolerance() -> None:
     first = {0: {"y": np.array([1.0, 100.0])}, 1: {"y": np.array([1.0, 100.0])}}
     other = {0: {"y": np.array([1.9, 100.0])}, 1: {"y": np.array([2.1, 100.0])}}
     assert demo.agree(make_workload(check=Check(tolerance=0.01)), first, [other]) == Agreement(1, 2)
+
+
+def test_answers_of_a_mix_agree_within_their_own_part_s_tolerance() -> None:
+    """1 % of the one, half of the other; which is which, the row of all requests says."""
+    mixed = make_mix({"strict": (1, 2), "loose": (1, 2)})
+    checks = (Check(tolerance=0.01), Check(tolerance=0.5))
+    mixed = replace(mixed, mix=tuple(replace(part, check=check) for part, check in zip(mixed.mix, checks, strict=True)))
+    first, other = ({n: {"y": np.array([value, 100.0])} for n in range(4)} for value in (1.0, 20.0))
+    assert demo.agree(mixed, first, [other]) == Agreement(2, 4)
+    assert demo.agree(mixed, {1: first[1]}, [other]) == Agreement(0, 1)
+    assert demo.agree(mixed, {2: first[2]}, [other]) == Agreement(1, 1)
 
 
 def test_an_answer_in_text_is_not_compared_with_one_in_tokens() -> None:

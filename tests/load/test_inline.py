@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench import words
-from bench.arrivals import Closed, Constant, Rate
+from bench import mix, words
+from bench.arrivals import Closed, Constant, Rate, Step, Steps
 from bench.load import Outcome, Plan
 from bench.load.inline import InlineLoad
 from bench.record import ERRORS, NOT_COMPARED, Run
 from bench.slo import Nanoseconds
-from bench.testing import MS, FakeClock, make_workload
-from bench.workload import Check, Workload
+from bench.testing import MS, FakeClock, make_mix, make_workload
+from bench.workload import Check, Model, Payload, Workload
 
 Play = Callable[..., tuple[Run, Outcome]]
 NOW = 1000 * MS
@@ -48,6 +48,15 @@ def test_users_who_share_one_slot_wait_for_each_other(play: Play) -> None:
     run, outcome = play("echo://?service=5ms", load=Closed(4))
     assert latency_ms(run)[:20] == [5, 10, 15, *[20] * 17]
     assert outcome.window_ns == (NOW, NOW + 100 * MS)
+
+
+def test_users_come_and_go_with_the_steps(play: Play) -> None:
+    """10 ms each, as many slots as users: 1 user makes 2 replies in 20 ms, 3 users 6, and 2 users 4."""
+    steps = tuple(Step(users, Nanoseconds(20 * MS)) for users in (1, 3, 2))
+    load = Steps(steps)
+    run, _ = play("echo://?service=10ms,slots=8", load=load, requests=None, duration_ns=Nanoseconds(load.duration_ns))
+    begun = (np.sort(run.records["intended_ns"]) - NOW) // MS
+    assert begun.tolist() == [0, 10, 20, 20, 20, 30, 30, 30, 40, 40, 50, 50]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
@@ -114,3 +123,12 @@ def test_a_load_of_a_duration_sends_up_to_its_end(play: Play) -> None:
     assert len(run.records) == 12
     assert outcome.window_ns == (NOW + 10 * MS, NOW + 60 * MS)
     assert outcome.details["sent"] == 12
+
+
+def test_each_part_of_a_mix_is_answered_with_what_it_sent(play: Play) -> None:
+    """Records name the request whose turn it is, and hold it to its own part's answer."""
+    mixed = make_mix({"a": (3, 2), "b": (1, 3)})
+    run, _ = play("echo://?wrong=5", mix=mixed.mix, model=Model(""), payload=Payload(), requests=100)
+    records, turns = np.sort(run.records, order="id"), mix.turns(mixed)
+    assert records["payload"].tolist() == [turns[n] for n in range(100)]
+    assert (records["error"] == ERRORS.index("answer")).tolist() == [(n + 1) % 5 == 0 for n in range(100)]

@@ -1,17 +1,18 @@
 """The requests of all parts in a row."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bench import payloads
+from bench import mix, payloads
 from bench.load.answers import Reference
 from bench.load.pool import Member, Pool
 from bench.record import DIFFERENT, NOT_COMPARED, SAME
 from bench.targets.base import FINE, CallReply
 from bench.tensors import Tensors
-from bench.testing import make_workload
+from bench.testing import make_mix, make_workload
 from bench.workload import Check, DataType, Input, Payload
 
 
@@ -69,3 +70,25 @@ def test_an_answer_is_held_to_the_part_s_own_reference(mixed: Pool) -> None:
 def test_requests_of_one_part_are_sent_in_turn() -> None:
     """0, 1, 2, 0, 1, ..."""
     assert list(Pool([part("one", 1, 3, 1)]).turns) == [0, 1, 2]
+
+
+def test_what_is_told_of_each_part_is_told_by_its_name(mixed: Pool) -> None:
+    """Of one part alone, as it is."""
+    assert mixed.by_part(["first", "second"]) == {"one": "first", "two": "second"}
+    assert Pool([part("one", 1, 3, 1)]).by_part(["first"]) == "first"
+
+
+def test_how_tokens_were_counted_is_told_of_all_parts_together(mixed: Pool) -> None:
+    """A part whose target does not count has nothing to tell."""
+    assert mixed.counted() == {}
+    mixed.members[0].target.counted = {"told": 3, "guessed": 1}
+    assert mixed.counted() == {"told": 3, "guessed": 1}
+    mixed.members[1].target.counted = {"told": 4}
+    assert mixed.counted() == {"told": 7, "guessed": 1}
+
+
+def test_the_requests_stand_in_the_row_that_records_are_read_by(mixed: Pool) -> None:
+    """What is written by the pool is taken apart by `bench.mix.starts`."""
+    workload = make_mix({"one": (1, 2), "two": (1, 3)})
+    owners = [p for p, (start, end) in enumerate(pairwise(mix.starts(workload))) for _ in range(start, end)]
+    assert mixed.part == owners

@@ -6,20 +6,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from bench import answers, payloads, words
+from bench import answers, mix, payloads, words
+from bench.analysis.measured import measure
 from bench.arrivals import Closed
 from bench.errors import RunError, UsageError
-from bench.load import Plan, Progress
+from bench.load import Files, Plan, Progress
 from bench.load.process import LocustLoad
-from bench.record import SAME, Run
+from bench.record import DIFFERENT, NOT_COMPARED, SAME, Run
 from bench.slo import Nanoseconds
 from bench.targets.base import Facts
 from bench.tensors import TensorSpec
 from bench.testing import make_workload
-from bench.workload import Generate, Payload, Workload
+from bench.workload import Check, Generate, Model, Part, Payload, Workload
 
 MINUTE = Nanoseconds(60 * 10**9)
 
@@ -37,7 +39,7 @@ def load() -> Iterator[LocustLoad]:
 
 
 def plan_for(server: Any, folder: Path, workload: Workload, reference: Path | None = None) -> Plan:
-    return Plan(workload, words.parse("flask://{}:{}".format(*server.address)), folder, reference=reference)
+    return Plan(workload, words.parse("flask://{}:{}".format(*server.address)), folder, (Files(reference=reference),))
 
 
 def test_a_plan_is_carried_out_from_probe_to_records(
@@ -64,6 +66,53 @@ def test_a_plan_is_carried_out_from_probe_to_records(
     assert outcome.details["server_at_end"] == outcome.details["server_at_start"]
     assert (tmp_path / "answers.arrow").exists()
     assert not (tmp_path / "load.log").exists()
+
+
+def mixed(*parts: Workload, **changes: Any) -> Workload:
+    """A mix of these, each as often."""
+    made = tuple(Part(p.name, p.model, p.payload, check=p.check) for p in parts)
+    return make_workload(**({"mix": made, "model": Model(""), "payload": Payload(), "warmup_ns": Nanoseconds(0)} | changes))
+
+
+def test_each_part_of_a_mix_is_sent_and_held_to_its_own_answers(
+    load: LocustLoad, serve: Any, flask_like: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
+) -> None:
+    """The first to none, of the second those to its second request are wrong: the message counts from the part's own first."""
+    server, alone = serve(flask_like), make_workload(check=Check(every=1))
+    workload = mixed(*(msgspec.structs.replace(alone, name=name) for name in ("a", "b")), requests=60, load=Closed(3))
+    wrong = {n: {"y": tensors["x"] + (n == 1)} for n, tensors in enumerate(payloads.make(alone))}  # type: ignore[index]
+    answers.write(tmp_path / "reference.arrow", wrong, {answers.TOLERANCE: "0.125"})
+    word, files = words.parse("flask://{}:{}".format(*server.address)), (Files(), Files(reference=tmp_path / "reference.arrow"))
+    facts = load.prepare(Plan(workload, word, tmp_path, files))
+    assert facts.details.keys() == {"a", "b"}
+    details = load.run(ignore, ignore).details
+    load.close()
+    records = np.sort(stored(tmp_path, workload).records, order="id")
+    turns = mix.turns(workload)
+    assert records["payload"].tolist() == [turns[n] for n in range(len(records))]
+    assert set(records["payload"]) == set(range(8))
+    wanted = {**dict.fromkeys(range(4), NOT_COMPARED), **dict.fromkeys(range(4, 8), SAME), 5: DIFFERENT}
+    assert {(r["payload"], r["check"]) for r in records} == set(wanted.items())
+    assert details["messages"]["answer"].startswith("b: output y of request 1: differs")
+    assert details["tolerance"] == {"a": 1e-2, "b": 0.125}
+    assert answers.read(tmp_path / "answers.arrow")[0].keys() == set(range(8))
+
+
+def test_the_parts_of_a_mix_stream_together(
+    load: LocustLoad, serve: Any, flask_streaming: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
+) -> None:
+    """Two lengths of answers, each of its own part."""
+    server = serve(flask_streaming)
+    parts = [make_workload(name=f"of {n}", payload=Payload(generate=Generate(4, n), distinct=2)) for n in (2, 5)]
+    workload = mixed(*parts, requests=40, load=Closed(2))
+    load.prepare(Plan(workload, words.parse("flask://{}:{}".format(*server.address)), tmp_path))
+    load.run(ignore, ignore)
+    load.close()
+    run = stored(tmp_path, workload)
+    assert run.chunks is not None
+    tokens = {int(r["payload"]): len(run.chunks.of_record(n)[0]) for n, r in enumerate(run.records)}
+    assert tokens == {0: 2, 1: 2, 2: 5, 3: 5}
+    assert [p.requests for p in measure(run).parts] == [pytest.approx(20, abs=10)] * 2
 
 
 def test_the_runs_of_a_command_measure_the_generator_once(

@@ -6,6 +6,7 @@
      nvmlDeviceGetPowerUsage=fail:3       that call fails with error 3 (NVML_ERROR_NOT_SUPPORTED)
      nvmlDeviceGetPowerUsage=fail:15+4    ... after 4 calls that were answered
      pids=12+34                           the processes with a compute context; pids=12/1+34/2 has each on a MIG instance
+     busy=12:40+34:0                      how much of the SMs each used since it was last asked; without it that is not supported
    The waves are utilization, memory_utilization, memory_used, power_mw, sm_clock_mhz, temperature_c, energy_mj and
    event_reasons (the bits of nvmlClocksEventReasons). */
 
@@ -19,7 +20,9 @@ typedef struct { unsigned long long total, free, used; } Memory;
 
 typedef struct { unsigned pid; unsigned long long used; unsigned instance, compute_instance; } Process;
 
-enum { SUCCESS = 0, INVALID_ARGUMENT = 2, INSUFFICIENT_SIZE = 7, MOST_GPUS = 8, NO_INSTANCE = -1 };
+typedef struct { unsigned pid; unsigned long long time_us; unsigned sm, memory, encoder, decoder; } ProcessUtilization;
+
+enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, MOST_GPUS = 8, NO_INSTANCE = -1 };
 
 static struct { int index; } devices[MOST_GPUS] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
 
@@ -170,6 +173,25 @@ int nvmlDeviceGetCudaComputeCapability(Device device, int *major, int *minor) {
     CALL(device);
     *major = 9, *minor = 0;
     return (void)n, SUCCESS;
+}
+
+/* Every call tells of a second that no earlier call has told of. */
+int nvmlDeviceGetProcessUtilization(Device device, ProcessUtilization *samples, unsigned *count, unsigned long long since) {
+    CALL(device);
+    const char *at = entry("busy", gpu);
+    unsigned found = 0;
+    if (!at)
+        return NOT_SUPPORTED;
+    for (; *at && *at != ' '; found++, at += *at == '+') {
+        ProcessUtilization sample = {.time_us = since + 1000000};
+        sample.pid = strtoul(at, (char **)&at, 10);
+        sample.sm = strtoul(at + 1, (char **)&at, 10);
+        if (found < *count)
+            samples[found] = sample;
+    }
+    code = found == 0 ? NOT_FOUND : found > *count ? INSUFFICIENT_SIZE : SUCCESS;
+    *count = found;
+    return (void)n, code;
 }
 
 int nvmlDeviceGetComputeRunningProcesses_v3(Device device, unsigned *count, Process *processes) {

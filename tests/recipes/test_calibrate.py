@@ -93,6 +93,14 @@ def test_every_convolution_is_quantized_with_a_scale_for_each_filter(int8: onnx.
     assert sum(value.size for value in values.values() if value.dtype == np.float32 and value.ndim > 1) == 0
 
 
+def test_no_sum_of_an_int8_model_saturates_in_16_bits(int8: onnx.ModelProto) -> None:
+    """CPUs without VNNI add two products of an activation (0 to 255) and a weight in 16 bits; those of its weights fit."""
+    values = [numpy_helper.to_array(tensor) for tensor in int8.graph.initializer]
+    largest = {int(np.abs(value.astype(int)).max()) for value in values if value.dtype == np.int8 and value.ndim > 1}
+    assert largest == {64}
+    assert 2 * 255 * max(largest) <= np.iinfo(np.int16).max
+
+
 def test_an_int8_model_keeps_to_the_opset_and_ir_that_triton_reads(int8: onnx.ModelProto) -> None:
     """Opset 17, IR 8 and standard operators load in the ONNX Runtime of Triton 24.07."""
     assert int8.ir_version == 8

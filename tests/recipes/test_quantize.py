@@ -128,3 +128,16 @@ def test_a_dynamic_product_is_near_that_in_floats(tmp_path: Path) -> None:
     (product,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"x": x})
     expected = x @ matrix.T
     assert (np.abs(product - expected).max((0, 1)) < 0.02 * np.abs(expected).max((0, 1))).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("kind", ["int4", "int8", "dynamic"])
+def test_the_largest_products_are_added_up_exactly(kind: str, rows: int, tmp_path: Path) -> None:
+    """On every CPU: one without VNNI adds some of them up in 16 bits, in which a few of the largest would saturate."""
+    matrix = np.where(np.arange(OUT)[:, None] < OUT // 2, 1.0, -1.0).astype(np.float32) * np.ones(WIDTH, np.float32)
+    architecture, precision = (DYNAMIC, "int8") if kind == "dynamic" else (TABLE, kind)
+    onnx_file.write(tmp_path, "extremes", architecture, trace(architecture, precision), lambda weight, rows: matrix)
+    x = np.full((rows, WIDTH), 255.0, np.float32)
+    given = {"x": x[None]} if kind == "dynamic" else {"x": x, "ids": np.zeros(rows, np.int64)}
+    product = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["product"], given)[0]
+    np.testing.assert_allclose(product.reshape(rows, OUT), x @ matrix.T, rtol=1e-6)

@@ -11,7 +11,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from safetensors.numpy import load_file
 
-from bench import answers, payloads, resources
+from bench import answers, resources
 from bench.errors import UsageError
 from bench.recipes import onnx_file, recipe
 from bench.recipes.build import build
@@ -26,12 +26,26 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "resnet"
 RECIPE = recipe.load("resnet50")
 
 
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BuiltModel]:
+    """Precision -> the full model in it, built as users build it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return {precision: build("resnet50", precision) for precision in RECIPE.precisions}
+
+
+def answered(model: BuiltModel) -> np.ndarray:
+    """The model's answers to the requests of the bundled workload, which were made when it was built."""
+    workload = resources.load_workload("resnet50")
+    kept, _ = answers.read(reference(model, workload, lambda text: None))
+    logits = np.concatenate([outputs["logits"] for _, outputs in sorted(kept.items())])
+    assert len(logits) == workload.payload.distinct
+    return logits
+
+
 def smallest_difference(model: BuiltModel) -> float:
     """How far the two most alike of the bundled workload's answers are apart, as a share of the largest value."""
-    workload = resources.load_workload("resnet50")
-    answered, _ = answers.read(reference(model, workload, lambda text: None))
-    logits = np.concatenate([outputs["logits"] for _, outputs in sorted(answered.items())])
-    assert len(logits) == workload.payload.distinct
+    logits = answered(model)
     apart = np.abs(logits[:, None] - logits[None]).max(-1) + np.diag(np.full(len(logits), np.inf))
     return float(apart.min() / np.abs(logits).max())
 
@@ -135,28 +149,23 @@ def test_a_resnet_with_more_to_it_is_refused(layout: str) -> None:
         adopt("resnet50", RECIPE, config, [*names, "layer1.0.se.fc1.weight"])
 
 
-def differences(preset: str) -> dict[str, float]:
+def differences(models: dict[str, BuiltModel]) -> dict[str, float]:
     """How far each precision's answers are from fp32's over the bundled workload, as a share of the largest value."""
-    workload = resources.load_workload("resnet50")
-    requests = [np.asarray(request["input"]) for request in payloads.make(workload) if isinstance(request, dict)]
-    answered = {}
-    for precision in RECIPE.precisions:
-        session = onnxruntime.InferenceSession(build("resnet50", precision, preset).onnx)
-        answered[precision] = np.concatenate([session.run(["logits"], {"input": request})[0] for request in requests])
-    wanted = answered["fp32"]
-    return {name: float(np.abs(got - wanted).max() / np.abs(wanted).max()) for name, got in answered.items()}
+    wanted = answered(models["fp32"])
+    return {name: float(np.abs(answered(model) - wanted).max() / np.abs(wanted).max()) for name, model in models.items()}
 
 
 def test_tiny_precisions_keep_their_promise() -> None:
     """fp16 and int8 are as near to fp32 as the recipe says they are."""
-    for precision, difference in differences("tiny").items():
+    models = {precision: build("resnet50", precision, "tiny") for precision in RECIPE.precisions}
+    for precision, difference in differences(models).items():
         assert difference <= RECIPE.precisions[precision]
 
 
 @pytest.mark.real
-def test_full_precisions_keep_their_promise_and_it_is_not_idle() -> None:
+def test_full_precisions_keep_their_promise_and_it_is_not_idle(full: dict[str, BuiltModel]) -> None:
     """At full size too, and a promise is at most four times what is measured."""
-    for precision, difference in differences("full").items():
+    for precision, difference in differences(full).items():
         assert difference <= RECIPE.precisions[precision] <= 4 * difference
 
 
@@ -176,8 +185,7 @@ def test_tiny_answers_depend_on_the_input() -> None:
 
 
 @pytest.mark.real
-def test_full_answers_depend_on_the_input() -> None:
+def test_full_answers_depend_on_the_input(full: dict[str, BuiltModel]) -> None:
     """The same at full size, built as users build it."""
-    model = build("resnet50")
-    assert model.parameters == 25_557_032
-    assert smallest_difference(model) > 0.05
+    assert full["fp32"].parameters == 25_557_032
+    assert smallest_difference(full["fp32"]) > 0.05

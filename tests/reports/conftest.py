@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from bench import mix
 from bench.analysis.compare import Agreement, SideComparison, compare_sides
 from bench.record import Run
 from bench.reports.comparison_page import Sides, side
-from bench.slo import Nanoseconds, Slo
-from bench.testing import Stream, make_run, make_stream_run, make_stream_workload, make_workload
+from bench.slo import Nanoseconds, Quantile, Slo
+from bench.testing import Stream, make_mix, make_run, make_stream_run, make_stream_workload, make_workload
 
 HOSTILE = "<script>alert(1)</script> | `x` [a](http://evil.test) \x1b[31m & \"q\" 'a' $1$ \u4e16"
 
@@ -73,6 +75,34 @@ def made_run() -> Callable[..., Run]:
             "created": "2026-11-24T10:00:00Z",
         }
         return make_run(latencies(seed, count, mean_ms), **(given | fields))
+
+    return make
+
+
+MIXED = {"images": (3.0, 8), "texts": (1.0, 4)}
+
+
+@pytest.fixture(scope="session")
+def made_mix_run(made_run: Callable[..., Run]) -> Callable[..., Run]:
+    """Makes a run of a mix of images, of about 20 ms, and texts, of twice that, which are promised in half of it."""
+
+    def make(
+        seed: int = 1, count: int = 800, mean_ms: float = 20.0, parts: dict[str, tuple[float, int]] | None = None, **fields: Any
+    ) -> Run:
+        mixed = make_mix(parts or MIXED)
+        slow = replace(mixed.mix[-1], slo=Slo(latency_ns=Nanoseconds(20 * 10**6), quantile=Quantile(0.9)))
+        mixed = replace(mixed, mix=(*mixed.mix[:-1], slow))
+        turns, last = mix.turns(mixed), mix.starts(mixed)[-2]
+        taken = [ms * (2 if turns[n % len(turns)] >= last else 1) for n, ms in enumerate(latencies(seed, count, mean_ms))]
+        model = {"name": "made", "precision": "fp32"}
+        given = {
+            "target": {key: value for key, value in TRITON.items() if key != "model"}
+            | {"parts": {part.name: {"model": model | {"name": part.name}} for part in mixed.mix}},
+            "load": {"batches": {part.name: {"1": 5, "2": 10 * n} for n, part in enumerate(mixed.mix)}},
+            "environment": ENVIRONMENT,
+            "created": "2026-11-24T10:00:00Z",
+        }
+        return make_run(taken, workload=mixed, **(given | fields))
 
     return make
 

@@ -112,3 +112,13 @@ def test_what_the_generator_can_do_stands_with_the_load() -> None:
         said == "reaches 86,012/s here (11.4 µs of CPU a request); against a server that does nothing a request takes 0.075 ms"
     )
     assert "generator" not in facts.load_settings(make_run([10.0], load={"ceiling": {"problem": "no"}}), "")
+
+
+def test_the_processes_of_a_load_are_told_with_what_is_known_of_their_clocks() -> None:
+    """Of one on another host, by how much its times may be wrong; of one process alone nothing is said."""
+    here, away = {"worker": 0, "host": ""}, {"worker": 1, "host": "b", "clock_within_ns": 120_000}
+    told = facts.load_settings(run_with(load={"workers": [here, away, {"worker": 2, "host": "c"}]}), "x")
+    assert told["workers"] == "1 on this machine, 2 on other hosts"
+    assert told["worker 1 on b"] == "its clock is aligned to within 0.120 ms"
+    assert told["worker 2 on c"] == "its clock could not be compared"
+    assert "workers" not in facts.load_settings(run_with(), "x")

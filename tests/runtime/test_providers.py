@@ -92,11 +92,12 @@ def test_a_package_that_does_not_say_its_cuda_is_not_held_to_the_driver() -> Non
 def test_each_provider_is_told_its_device_and_whether_to_capture_graphs() -> None:
     """TensorRT leaves to CUDA what it has no operator for; nobody leaves anything to the CPU."""
     assert provider_options("cpu", 0, False) == [("CPUExecutionProvider", {})]
-    assert provider_options("cuda", 1, True) == [("CUDAExecutionProvider", {"device_id": "1", "enable_cuda_graph": "1"})]
-    assert provider_options("cuda", 0, False) == [("CUDAExecutionProvider", {"device_id": "0", "enable_cuda_graph": "0"})]
+    plans, name = {"cudnn_conv_algo_search": "HEURISTIC"}, "CUDAExecutionProvider"
+    assert provider_options("cuda", 1, True) == [(name, {"device_id": "1", "enable_cuda_graph": "1"} | plans)]
+    assert provider_options("cuda", 0, False) == [(name, {"device_id": "0", "enable_cuda_graph": "0"} | plans)]
     assert provider_options("tensorrt", 2, True) == [
         ("TensorrtExecutionProvider", {"device_id": "2", "trt_cuda_graph_enable": "1"}),
-        ("CUDAExecutionProvider", {"device_id": "2"}),
+        (name, {"device_id": "2"} | plans),
     ]
     assert session_entries("cpu") == {}
     assert session_entries("cuda") == session_entries("tensorrt") == {"session.disable_cpu_ep_fallback": "1"}

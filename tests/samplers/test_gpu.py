@@ -37,15 +37,15 @@ def test_every_metric_is_read_in_the_unit_of_its_name(nvml: Play) -> None:
     """NVML's milliwatts and millijoules become watts and joules; percent, bytes, MHz and °C stay."""
     nvml(
         "utilization=40 memory_utilization=15 memory_used=2000000000 power_mw=312500"
-        " sm_clock_mhz=1410 temperature_c=61 energy_mj=1500,1750"
+        " sm_clock_mhz=1410 temperature_c=61 energy_mj=1750"
     )
-    found = read(2)
+    found = read(1)
     assert found["devices"] == ["gpu0"]
     assert found["warnings"] == []
-    assert {m: v for _, _, _, m, v in found["reads"][1]} == {
+    assert {m: v for _, _, _, m, v in found["reads"][0]} == {
         "utilization": 40, "memory_utilization": 15, "memory_bytes": 2e9, "power_w": 312.5,
         "sm_clock_mhz": 1410, "temperature_c": 61, "energy_j": 1.75,
-        "slowed_by_heat": 0, "slowed_by_hardware": 0, "slowed_by_power_cap": 0,
+        "slowed_by_heat": 0, "slowed_by_hardware": 0, "slowed_by_power_cap": 0, "own_processes": 0, "foreign_processes": 0,
     }  # fmt: skip
 
 
@@ -171,11 +171,27 @@ def test_the_server_of_mps_is_no_foreign_process(nvml: Play, tmp_path: Path) -> 
         server.kill()
 
 
-def test_processes_are_listed_once_a_second_at_the_most(nvml: Play) -> None:
-    """The list takes the driver longer than all the rest; here no time passes."""
+@pytest.mark.parametrize(
+    ("busy", "foreign"),
+    [
+        ("11:90+13:5+14:0", 1),  # 13 works, 14 has a context and stands still, as the idle server of another side does
+        ("11:90", 0),
+        ("", 0),  # nobody worked
+    ],
+)
+def test_other_processes_count_where_they_worked(nvml: Play, busy: str, foreign: int) -> None:
+    """Where the driver tells; a context alone takes nothing from the one that is measured."""
+    nvml(f"pids=11+13+14 busy={busy}")
+    found = read(1, 11)
+    assert series(found, "gpu0", "foreign_processes") == [foreign]
+    assert found["warnings"] == []
+
+
+def test_what_takes_the_driver_long_is_asked_once_a_second_at_the_most(nvml: Play) -> None:
+    """Processes, and the energy counter, take it longer than all the rest; here no time passes."""
     nvml("pids=11")
     found = read(3, 11)
-    assert len(series(found, "gpu0", "own_processes")) == 1
+    assert len(series(found, "gpu0", "own_processes")) == len(series(found, "gpu0", "energy_j")) == 1
     assert len(series(found, "gpu0", "utilization")) == 3
 
 

@@ -16,9 +16,10 @@ from bench import samplers, store
 from bench.errors import RunError
 
 COMMAND = """
-import os, sys
+import signal, sys
 from pathlib import Path
 from bench import samplers
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts its background jobs with it ignored
 with samplers.record(Path(sys.argv[1]), {}) as recording:
     print(recording.pid, flush=True)
     sys.stdin.read()

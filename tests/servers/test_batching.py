@@ -1,6 +1,7 @@
 """Dynamic batching in a real Triton: which requests it joins, by its own statistics, and each gets its own answer."""
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,8 @@ from bench.recipes.build import build
 from bench.recipes.catalog import BuiltModel
 from bench.servers.base import Server
 from bench.tensors import TensorSpec
+
+LIMIT_S = 20.0  # what Triton has not counted by then it never will
 
 
 @pytest.fixture
@@ -43,12 +46,12 @@ def row_counter(tmp_path: Path) -> BuiltModel:
 def test_dynamic_batching_really_joins_requests(row_counter: BuiltModel, tmp_path: Path, ask: Callable[..., str]) -> None:
     """Requests at once run as one batch: the model saw their rows together, and Triton's own statistics say the same."""
     # a long delay ended by a full batch: four requests of two rows meet in one batch whatever the machine does meanwhile
-    word = words.parse("triton?max_batch=8,max_queue_delay=2s")
+    word = words.parse("triton?max_batch=8,max_queue_delay=20s")
     tensor = {"name": "x", "datatype": "FP32", "shape": [2, 1], "data": [0.0, 0.0]}
     with servers.start(word, row_counter, tmp_path / "log") as server:
         with ThreadPoolExecutor(4) as pool:
             replies = list(pool.map(lambda _: ask(server, "POST", "/v2/models/rows/infer", {"inputs": [tensor]}), range(4)))
-        stats = statistics(server, ask, "rows")
+        stats = statistics(server, ask, "rows", 8)
         server.kill()  # quicker than to stop it, which the contract tests do
     assert [json.loads(reply)["outputs"][0]["data"] for reply in replies] == [[8, 8]] * 4
     assert executed(stats) == {8: 1}
@@ -64,11 +67,11 @@ def test_requests_of_different_lengths_are_joined_only_under_dynamic_batching(
     model = build("bert-base", preset="tiny")
     session = onnxruntime.InferenceSession(model.onnx)
     requests = [sequence(length) for length in (3, 5, 17, 8)]
-    word = words.parse(f"triton?batching={batching},max_batch=4,max_queue_delay=2s")
+    word = words.parse(f"triton?batching={batching},max_batch=4,max_queue_delay=20s")
     with servers.start(word, model, tmp_path / "log") as server:
         with ThreadPoolExecutor(len(requests)) as pool:
             answers = list(pool.map(lambda request: infer(server, ask, request), requests))
-        stats = statistics(server, ask, "bert-base")
+        stats = statistics(server, ask, "bert-base", len(requests))
         server.kill()
     for request, answer in zip(requests, answers, strict=True):
         for name, alone in zip(answer, session.run(list(answer), request), strict=True):
@@ -92,11 +95,16 @@ def infer(server: Server, ask: Callable[..., str], request: dict[str, np.ndarray
     return {output["name"]: np.array(output["data"], np.float32).reshape(output["shape"]) for output in reply["outputs"]}
 
 
-def statistics(server: Server, ask: Callable[..., str], model: str) -> dict[str, Any]:
-    """What Triton counted of a model."""
-    (stats,) = json.loads(ask(server, "GET", f"/v2/models/{model}/stats"))["model_stats"]
-    assert isinstance(stats, dict)
-    return stats
+def statistics(server: Server, ask: Callable[..., str], model: str, rows: int) -> dict[str, Any]:
+    """What Triton counted of a model once it had counted `rows`, which it does after it has replied."""
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        (stats,) = json.loads(ask(server, "GET", f"/v2/models/{model}/stats"))["model_stats"]
+        counted = sum(size * count for size, count in executed(stats).items())
+        if counted >= rows or time.monotonic() > deadline:
+            assert isinstance(stats, dict)
+            return stats
+        time.sleep(0.02)
 
 
 def executed(stats: dict[str, Any]) -> dict[int, int]:

@@ -33,7 +33,7 @@ class Scripted:
         return Order([sys.executable, "-c", self.script.replace("PORT", str(ports[0]))], str(log), cwd=str(log.parent))
 
     def ready(self, ports: Ports, said: str) -> bool:
-        return "ready" in said
+        return "ready" in said.splitlines()
 
     def words(self, ports: Ports) -> dict[str, str]:
         return {"http": f"scripted://{HOST}:{ports[0]}"}
@@ -79,9 +79,12 @@ def test_a_server_that_dies_while_starting_says_why(tmp_path: Path) -> None:
 def test_a_server_that_never_gets_ready_is_given_up_and_ended(tmp_path: Path, alive: Callable[[int], bool]) -> None:
     """bench does not wait for ever, and what it gave up on does not run on."""
     script = "import os, time; print(os.getpid(), flush=True); time.sleep(1000)"
-    with pytest.raises(RunError, match=r"scripted was not ready after 0\.5 s; its log"):
-        launch.launch(WORD, Scripted(script, ready_limit_s=0.5), tmp_path / "log").__enter__()
-    assert not alive(int((tmp_path / "log").read_text()))
+    for limit_s in (0.5, 5.0, 50.0):  # a busy machine may not have come to the script by then
+        with pytest.raises(RunError, match=rf"scripted was not ready after {limit_s:g} s; its log"):
+            launch.launch(WORD, Scripted(script, ready_limit_s=limit_s), tmp_path / "log").__enter__()
+        if said := (tmp_path / "log").read_text():
+            break
+    assert not alive(int(said))
 
 
 def test_a_port_that_is_taken_meanwhile_is_chosen_again(tmp_path: Path) -> None:

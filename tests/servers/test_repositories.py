@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import text_format  # type: ignore[import-untyped]
@@ -50,6 +51,21 @@ def test_the_python_backend_gets_code_and_is_told_where_the_model_is(model: Buil
     assert not [name for name in files(folder) if not name.endswith((".py", ".pbtxt"))]
     assert (config(folder).backend, config(folder).max_batch_size) == ("python", 8)
     assert parameters(folder) == {"onnx_file": str(model.onnx), "threads": "3"}
+
+
+def test_on_a_gpu_each_batch_size_has_a_session(model: BuiltModel, tmp_path: Path) -> None:
+    """Powers of two and the largest; not where nothing is joined, nor of a model whose lengths vary anyway."""
+
+    def sizes(settings: Settings, name: str, **changes: Any) -> str | None:
+        folder = repositories.place(repositories.for_wheel(replace(model, **changes), settings), tmp_path / name)
+        return parameters(folder).get("batch_sizes")
+
+    gpu = replace(SETTINGS, gpu=True, batching="dynamic", max_batch=12)
+    assert sizes(gpu, "a") == "1,2,4,8,12"
+    assert sizes(replace(gpu, max_batch=32), "b") == "1,2,4,8,16,32"
+    assert sizes(replace(gpu, gpu=False), "c") is None
+    assert sizes(replace(gpu, batching="off"), "d") is None
+    assert sizes(gpu, "e", padded=True) is None
 
 
 def test_a_model_that_is_padded_says_so(model: BuiltModel, tmp_path: Path) -> None:
@@ -142,3 +158,38 @@ def test_a_repository_of_the_users_is_served_as_it_is_and_one_model_of_it_only(t
     assert repository.arguments == ("--model-control-mode=explicit", "--load-model=own")
     assert repository.volumes == (f"{tmp_path}/theirs:/models:ro",)
     assert repository.facts == {"device": "CPU", "repository": str(tmp_path / "theirs")}
+
+
+def test_several_models_lie_in_one_repository_each_as_it_would_alone(model: BuiltModel, tmp_path: Path) -> None:
+    """What is set alike is told once, what is not with the model's name."""
+    other = replace(model, name="other", onnx=tmp_path / "other.onnx")
+    alone = [repositories.for_wheel(model, SETTINGS), repositories.for_wheel(other, replace(SETTINGS, max_batch=4))]
+    both = repositories.together(alone)
+    folder = repositories.place(both, tmp_path / "both")
+    assert files(folder) == sorted(
+        name for n, one in enumerate(alone) for name in files(repositories.place(one, tmp_path / f"alone {n}"))
+    )
+    assert [(config(folder, name).name, config(folder, name).max_batch_size) for name in ("m", "other")] == [
+        ("m", 8),
+        ("other", 4),
+    ]
+    assert both.models == ("m", "other")
+    assert both.backend == alone[0].backend
+    facts = dict(alone[0].facts)
+    assert both.facts == {k: v for k, v in facts.items() if k != "max_batch"} | {"m max_batch": 8, "other max_batch": 4}
+    assert repositories.together(alone[:1]) == alone[0]
+
+
+def test_several_models_of_a_container_bring_their_files_with_them(model: BuiltModel, tmp_path: Path) -> None:
+    """Each where its own lies."""
+    both = repositories.together([repositories.for_container(replace(model, name=name), SETTINGS) for name in ("m", "n")])
+    assert [volume.split(":")[1] for volume in both.volumes] == [
+        "/models/m/1/model.onnx", "/models/m/1/weights.bin", "/models/n/1/model.onnx", "/models/n/1/weights.bin",
+    ]  # fmt: skip
+
+
+def test_several_models_of_a_repository_of_the_users_are_loaded_and_no_others(tmp_path: Path) -> None:
+    """The folder is mounted once."""
+    both = repositories.together([repositories.of_the_user(OwnModel(name, tmp_path), gpu=False) for name in ("m", "n")])
+    assert both.arguments == ("--model-control-mode=explicit", "--load-model=m", "--load-model=n")
+    assert (both.own, both.volumes) == (tmp_path, (f"{tmp_path}:/models:ro",))

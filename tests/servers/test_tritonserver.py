@@ -27,12 +27,13 @@ def test_the_user_s_own_arguments_come_last() -> None:
         ({"/v2": (0, None)}, False),
     ],
 )
-def test_only_this_very_server_with_its_model_is_ready(
+def test_only_this_very_server_with_its_models_is_ready(
     replies: dict[str, tuple[int, object]], ready: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that happens to be on the port already would be measured under this one's name."""
-    monkeypatch.setattr(tritonserver, "ask", lambda port, path: replies[path])
-    assert tritonserver.ready((1, 2, 3), "me", "m") is ready
+    monkeypatch.setattr(tritonserver, "ask", lambda port, path: replies.get(path, (404, None)))
+    assert tritonserver.ready((1, 2, 3), "me", ("m",)) is ready
+    assert tritonserver.ready((1, 2, 3), "me", ("m", "n")) is False
 
 
 def test_the_record_shows_the_users_own_arguments() -> None:

@@ -29,15 +29,15 @@ def status(m: Measured) -> Iterator[Reason]:
 
 
 def failures(m: Measured) -> Iterator[Reason]:
-    """More errors than may be, and any wrong answer."""
-    allowed = m.run.workload.slo.error_rate
-    if m.error_rate > allowed:
-        plain = {kind: count for kind, count in m.errors.items() if kind not in WRONG}
+    """More errors than may be, of all requests or else of a part's, and any wrong answer."""
+    for one in [m] if _too_many(m) else filter(_too_many, m.parts):
+        plain = {kind: count for kind, count in one.errors.items() if kind not in WRONG}
         first = f"; {first_message(m, plain)}" if plain else ""
         yield Reason(
             "errors",
-            f"{sum(m.errors.values()):,} of {m.requests:,} requests failed ({m.error_rate:.2%}: {counts(m.errors)}) and "
-            f"{allowed:.2%} may: the latencies are only of those that succeeded{first}",
+            f"{sum(one.errors.values()):,} of {one.requests:,} requests{_of(one)} failed ({one.error_rate:.2%}: "
+            f"{counts(one.errors)}) and {one.workload.slo.error_rate:.2%} may: the latencies are only of those that "
+            f"succeeded{first}",
         )
     wrong = {kind: m.errors[kind] for kind in WRONG if kind in m.errors}
     if wrong:
@@ -46,6 +46,15 @@ def failures(m: Measured) -> Iterator[Reason]:
             f"{sum(wrong.values()):,} of {m.requests:,} replies were wrong ({counts(wrong)}): this server does not do the "
             f"work that is measured; {first_message(m, wrong)}",
         )
+
+
+def _too_many(m: Measured) -> bool:
+    return m.error_rate > m.workload.slo.error_rate
+
+
+def _of(m: Measured) -> str:
+    """Which requests are meant: those of a part, or all."""
+    return "" if m.of is None else f" of {m.workload.name}"
 
 
 def counts(errors: dict[str, int]) -> str:
@@ -118,23 +127,26 @@ def timeouts(m: Measured) -> Iterator[Reason]:
 
 
 def unchecked(m: Measured) -> Iterator[Reason]:
-    """Answers of which none was compared."""
-    if m.successes and not m.compared:
-        if not m.run.workload.check.reference:
-            why = "the workload says reference = false"
-        elif m.run.target.get("model") or m.run.target.get("reference_model"):
-            every, generates = m.run.workload.check.every, m.run.workload.payload.generate is not None
-            if generates and m.successes >= every:
-                why = "this server answers with text, which tells no token ids"
-            else:
-                why = f"one in {every} is, and none of those had come"
-        else:
-            why = "there was no reference"
-        yield Reason(
-            "unchecked",
-            f"no answer was compared with a reference ({why}): a server that answers nonsense would look the same; "
-            "models that bench builds come with one",
-        )
+    """Answers of which none was compared, of a mix those of each part."""
+    for one in m.parts or (m,):
+        if one.successes and not one.compared:
+            yield Reason(
+                "unchecked",
+                f"no answer{_of(one)} was compared with a reference ({_why_unchecked(one)}): a server that answers nonsense "
+                "would look the same; models that bench builds come with one",
+            )
+
+
+def _why_unchecked(m: Measured) -> str:
+    target = m.run.target if m.of is None else (m.run.target.get("parts") or {}).get(m.workload.name, {})
+    every = m.workload.check.every
+    if not m.workload.check.reference:
+        return "the workload says reference = false"
+    if not (target.get("model") or target.get("reference_model")):
+        return "there was no reference"
+    if m.workload.generates and m.successes >= every:
+        return "this server answers with text, which tells no token ids"
+    return f"one in {every} is, and none of those had come"
 
 
 def few(m: Measured) -> Iterator[Reason]:

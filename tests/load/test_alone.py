@@ -13,8 +13,8 @@ import pytest
 
 from bench import words
 from bench.arrivals import Closed, Constant, Rate
-from bench.load import Plan
-from bench.load.worker import plan_from_json, plan_to_json
+from bench.load import Files, Plan
+from bench.load import plan as plans
 from bench.record import Run
 from bench.slo import Nanoseconds
 from bench.testing import make_workload
@@ -30,14 +30,14 @@ def worker() -> Iterator[Callable[[Plan], "subprocess.Popen[str]"]]:
 
     def start(plan: Plan) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load.worker"],
+            [sys.executable, "-m", "bench.load.alone"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         processes.append(process)
-        say(process, plan_to_json(plan))
+        say(process, plans.to_json(plan))
         return process
 
     yield start
@@ -70,11 +70,12 @@ def hear(process: "subprocess.Popen[str]", wanted: str) -> Any:
 def test_a_plan_comes_through_the_pipe_unchanged(load: Any, path: Path | None) -> None:
     """One line, and the same plan at the other end."""
     workload = make_workload(load=load, requests=7, timeout_ns=Nanoseconds(123_456_789))
+    files = (Files(path, path), Files(None, path))
     target = replace(words.parse("flask://127.0.0.1:5000?encoding=base64"), headers=(("X-Team", "blue"), ("Host", "h")))
-    plan = Plan(workload, target, Path("/results/run"), path, path)
-    line = plan_to_json(plan)
+    plan = Plan(workload, target, Path("/results/run"), files)
+    line = plans.to_json(plan)
     assert "\n" not in line
-    assert plan_from_json(line) == plan
+    assert plans.from_json(line) == plan
 
 
 def test_the_process_ends_when_its_command_is_gone_and_what_it_measured_is_readable(

@@ -1,0 +1,100 @@
+"""A mix of several models in one workload: whose each of its requests is, and whose turn it is."""
+
+import math
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from typing import Protocol
+
+import numpy as np
+
+from bench.workload import FINEST, Workload
+
+SHUFFLED = 32  # sends at the least that are shuffled together: in so many each part has its share
+PERIOD = 4096  # sends at the least until the order of the parts comes round again
+_SALT = 0x4D4958
+
+
+class Turns(Protocol):
+    """Which request the number of a send stands for; after `len` of them they come round again."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> int: ...
+
+
+def starts(workload: Workload) -> list[int]:
+    """Where each part's requests begin in the row of all distinct requests, and where the row ends.
+
+    The payload of a record, and of an answer, is a request's place in this row; a workload of one model has one part.
+    """
+    return [0, *accumulate(part.payload.distinct for part in workload.parts)]
+
+
+def shares(workload: Workload) -> list[float]:
+    """The share of the requests that each part is to have."""
+    weights = [part.weight for part in workload.mix] or [1.0]
+    return [weight / math.fsum(weights) for weight in weights]
+
+
+def turns(workload: Workload) -> Turns:
+    """Whose turn it is at each send: of one model its requests one after another, of a mix as `Mixed` has it."""
+    row = starts(workload)
+    if not workload.mix:
+        return range(row[-1])
+    return Mixed(whole([part.weight for part in workload.mix]), row, workload.seed)
+
+
+class Mixed:
+    """The turns of a mix: its parts in a seeded, shuffled order, each part's requests one after another.
+
+    In a period of `len(order)` sends every part has exactly its weight's share, and nearly so in any stretch of it: `SHUFFLED`
+    sends or so are shuffled at a time. A load process that makes every N-th send gets every part in proportion. No request of a
+    part is ever ahead of another of it by more than one send.
+    """
+
+    def __init__(self, weights: Sequence[int], row: Sequence[int], seed: int) -> None:
+        order = _order(weights, seed)
+        nth = np.zeros(len(order), np.int64)
+        for part in range(len(weights)):
+            nth[order == part] = np.arange(np.count_nonzero(order == part))
+        self.order: list[int] = order.tolist()  # lists, for one element of them is asked for at every send
+        self._nth: list[int] = nth.tolist()
+        self._counts: list[int] = np.bincount(order, minlength=len(weights)).tolist()
+        self._first, self._distinct = list(row[:-1]), [end - start for start, end in pairwise(row)]
+        again = math.lcm(*(d // math.gcd(d, c) for d, c in zip(self._distinct, self._counts, strict=True)))
+        self._length = min(len(order) * again, sys.maxsize)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, number: int, /) -> int:
+        periods, at = divmod(number, len(self.order))
+        part = self.order[at]
+        return self._first[part] + (periods * self._counts[part] + self._nth[at]) % self._distinct[part]
+
+
+def whole(weights: Sequence[float]) -> list[int]:
+    """The smallest whole numbers in the proportion of `weights`; where their sum is above FINEST, the nearest with this sum."""
+    exact = [Fraction(repr(float(weight))) for weight in weights]  # as it was written: 0.1 is a tenth
+    scale = math.lcm(*(f.denominator for f in exact))
+    numbers = [int(f * scale) for f in exact]
+    common = math.gcd(*numbers)
+    if sum(numbers) <= FINEST * common:
+        return [n // common for n in numbers]
+    quotas = [FINEST * f / sum(exact) for f in exact]
+    found = [math.floor(q) for q in quotas]
+    by_rest = sorted(range(len(quotas)), key=lambda n: found[n] - quotas[n])  # largest remainders first
+    for n in by_rest[: FINEST - sum(found)]:
+        found[n] += 1
+    return found
+
+
+def _order(weights: Sequence[int], seed: int) -> np.ndarray:
+    """int64 [period]: the part of each send, shuffled a stretch at a time, each of them with every part's share."""
+    stretch = np.repeat(np.arange(len(weights)), np.multiply(weights, -(-SHUFFLED // sum(weights))))
+    stretches = -(-PERIOD // len(stretch))
+    # raw bits, because numpy does not promise its shuffles across versions
+    bits = np.random.PCG64([seed, _SALT]).random_raw(stretches * len(stretch)).reshape(stretches, -1)
+    return np.asarray(stretch[bits.argsort(axis=1, kind="stable")].ravel())
