@@ -14,7 +14,7 @@ ROOT = Path(bench.__file__).parent
 
 # A module imports from the rows above its own, and from its own package. A package is one entry.
 LAYERS = """
-    errors units explain clock tensors wire runtime terminal
+    errors units explain clock tensors wire runtime terminal headers
     slo
     arrivals lengths words draft
     workload
@@ -35,7 +35,7 @@ LAYERS = """
 """
 
 # no clock, no file, no log: the same input gives the same output
-PURE = "errors units explain tensors wire slo arrivals lengths words draft workload mix record analysis"
+PURE = "errors units explain headers tensors wire slo arrivals lengths words draft workload mix record analysis"
 IMPURE = "os time pathlib logging socket io subprocess threading asyncio tempfile shutil random secrets"
 
 # library -> the only places that import it

@@ -10,7 +10,7 @@ from bench import environment, errors, recorded, resources, runner, samplers, st
 from bench.analysis.summary import Summary, summarize
 from bench.arrivals import ClosedLoop
 from bench.clock import Clock, SystemClock
-from bench.commands import crew_flags, flags
+from bench.commands import crew_flags, flags, target_flags
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
 from bench.load import Crew, Load, Progress, once
@@ -26,6 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workload", help="a name (see `bench workloads list`) or a path to a .toml file")
     parser.add_argument("--target", required=True, metavar="T", help="triton[@24.07][?option=value,...], flask, or a URL: "
                         "triton-http://HOST:PORT, triton-grpc://HOST:PORT, flask://HOST:PORT, onnx://cpu, echo://")  # fmt: skip
+    target_flags.add_headers(parser)
+    target_flags.add_client(parser)
     flags.add_load(parser)
     crew_flags.add(parser)
     flags.add_repository(parser)
@@ -37,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> int:
     workload = flags.override(resources.load_workload(args.workload), args)
-    word = words.parse(args.target)
+    word = target_flags.parse(args.target, args)
     endpoints.check(word, workload, args.model_repository)
     references = _recorded(args, word, workload)
     load, clock, sampler = drivers(word, crew_flags.crew(args, workload, word), say)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from bench.targets import transport
 from bench.wire.line import Buffer, Line, ProtocolError, Reply, WireRequest
 
 _PIECE = 65536
@@ -15,10 +16,7 @@ class Talk:
     """Asks one request after another; OSError, TimeoutError after a silence of `timeout_s`, ProtocolError."""
 
     def __init__(self, target: Any, timeout_s: float) -> None:
-        plain = socket.create_connection(target.address, timeout_s)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        tls = getattr(target, "tls", None)
-        self.socket = plain if tls is None else tls.wrap_socket(plain, server_hostname=target.address[0])
+        self.socket = transport.connect(target.address, timeout_s, getattr(target, "tls", None))
         self._line: Line = target.line()
         self.socket.sendall(self._line.opening())
         self._timeout_s = timeout_s
