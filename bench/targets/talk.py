@@ -1,6 +1,5 @@
 """One connection to a wire target that is talked over and waited for: outside the measurement, and by users on greenlets."""
 
-import socket
 import ssl
 import time
 from collections.abc import Sequence
