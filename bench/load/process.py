@@ -122,7 +122,9 @@ class LocustLoad:
         assert self._process is not None
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            ((kind, news),) = _hidden(json.loads(line), self._headers).items()
+            ((kind, news),) = json.loads(line).items()
+            if kind != "ready":  # a model may be called as a header says; all else may be a server's words
+                news = _hidden(news, self._headers)
             if kind == "error":
                 raise _same_error(news)
             if kind == "say":
