@@ -16,6 +16,7 @@ import gevent.pool
 from bench import store
 from bench.columns import RecordWriter
 from bench.errors import BenchError
+from bench.headers import hide
 from bench.load.calls import Call, Caller, Ended
 from bench.load.cpu import CpuShare
 from bench.load.engine import GRACE_NS
@@ -108,7 +109,7 @@ class Part:
         self._reconnects += 1
 
     def _report(self, interrupted: bool) -> dict[str, Any]:
-        recorder = self._recorder
+        recorder, headers = self._recorder, self.prepared.endpoint.word.headers
         return {
             "worker": self._worker,
             "host": "",  # this one, as all that write to the folder
@@ -118,7 +119,7 @@ class Part:
             "reconnects": self._reconnects,
             "cpu_share": self._cpu_share(),
             "engine_cpu_share": self._cpu.share,
-            "messages": {ERRORS[code]: message for code, message in recorder.messages.items()},
+            "messages": {ERRORS[code]: hide(message, headers) for code, message in recorder.messages.items()},
             "tokens_counted": self.prepared.pool.counted(),
             "stopped": interrupted,
             "failure": self._failure,

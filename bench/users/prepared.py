@@ -13,6 +13,7 @@ from bench import environment, mix, payloads, recorded, resources, serving, word
 from bench.columns import RecordWriter
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
+from bench.headers import Header
 from bench.load.answers import Reference
 from bench.load.pool import Member, Pool
 from bench.record import RECORD
@@ -27,9 +28,12 @@ class Named(NamedTuple):
 
     workload: str
     target: str
+    headers: tuple[Header, ...] = ()  # shown nowhere
 
     def __str__(self) -> str:
         return f"{self.workload} on {self.target}"
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Prepared:
 
 def check(named: Named) -> tuple[Workload, Word]:
     """The workload and the target's word; UsageError where a Locust file can have no such users."""
-    workload, word = resources.load_workload(named.workload), words.parse(named.target)
+    workload, word = resources.load_workload(named.workload), replace(words.parse(named.target), headers=named.headers)
     endpoints.check(word)
     if not serving.runs_already(word):
         raise _not_here(word)

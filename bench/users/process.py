@@ -7,8 +7,9 @@ import locust
 from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
-from bench import resources
+from bench import headers, resources
 from bench.errors import UsageError
+from bench.headers import Header
 from bench.users.prepared import Named
 from bench.users.target_user import TargetUser
 
@@ -67,7 +68,7 @@ class Process:
                 f"class {kind.__name__}: target: missing, and needed: in the class, or by --host, "
                 "a URL such as triton-http://127.0.0.1:8000"
             )
-        return Named(workload(kind), target)
+        return Named(workload(kind), target, headers_of(kind))
 
     def target(self, kind: Kind) -> str:
         """Where the users of a class send to; "" while nobody has said."""
@@ -77,6 +78,14 @@ class Process:
         """How many users that send this workload there were asked for last."""
         counts = self.runner.target_user_classes_count
         return sum(counts.get(kind.__name__, 0) for kind in self.kinds() if self.named(kind) == named)
+
+
+def headers_of(kind: Kind) -> tuple[Header, ...]:
+    """The headers that a class's users send; UsageError where one is none."""
+    try:
+        return tuple(headers.parse(text) for text in kind.headers)
+    except ValueError as error:
+        raise UsageError(f"class {kind.__name__}: headers: {error}") from None
 
 
 def workload(kind: Kind) -> str:

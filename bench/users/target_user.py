@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import gevent
@@ -54,12 +54,13 @@ class TargetUser(User):
     """A user who sends a workload's requests to a target; each is recorded as `bench run` records it.
 
     A class of its own names the workload (a name, or the path of a .toml file) and the target (a URL word such as
-    triton-http://127.0.0.1:8000; Locust's --host where it names none).
+    triton-http://127.0.0.1:8000; Locust's --host where it names none), and the headers that a gateway wants ("Name: value").
     """
 
     abstract = True
     workload: str = ""
     target: str = ""
+    headers: Sequence[str] = ()
 
     _part: ClassVar[Part | None] = None  # set for each test
 

@@ -19,6 +19,8 @@ class Nothing(TargetUser): pass
 class Named(TargetUser): workload = "resnet50"
 class Hosted(Named): host = "triton-http://class:8000"
 class Targeted(Hosted): target = "triton-http://target:8000"
+class Known(Targeted): headers = ["Authorization: Bearer s3cret", "Host: models.example"]
+class Framed(Targeted): headers = ["Content-Length: 5"]
 
 def told(ask):
     try:
@@ -42,6 +44,8 @@ print(json.dumps({
     "hosted": told(lambda: process().named(Hosted)),
     "option": told(lambda: process("triton-http://option:8000").named(Hosted)),
     "targeted": told(lambda: process("triton-http://option:8000").named(Targeted)),
+    "known": [process().named(Known).headers, told(lambda: process().named(Known)), repr(process().named(Known))],
+    "framed": told(lambda: process().named(Framed)),
     "waits": list(waits()),
 }))
 """
@@ -60,6 +64,14 @@ def test_a_class_that_names_too_little_is_told_what_is_needed(said: Any) -> None
         "class Nothing: workload: missing, and needed: a name, or the path of a .toml file; there"
     )
     assert said["named"].startswith("class Named: target: missing, and needed: in the class, or by --host, a URL such as ")
+
+
+def test_the_headers_of_a_class_are_sent_and_not_shown(said: Any) -> None:
+    """As those of --header; one that would break the protocol is refused, and says in which class."""
+    headers, *shown = said["known"]
+    assert headers == [["Authorization", "Bearer s3cret"], ["Host", "models.example"]]
+    assert shown == ["resnet50 on triton-http://target:8000"] * 2
+    assert said["framed"].startswith("class Framed: headers: Content-Length: says how a request is carried")
 
 
 def test_a_target_of_a_class_goes_before_locusts_host(said: Any) -> None:
