@@ -33,7 +33,8 @@ class Named(NamedTuple):
     def __str__(self) -> str:
         return f"{self.workload} on {self.target}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True, slots=True)
