@@ -58,7 +58,7 @@ def _work(host: str, port: int, say: Line) -> int:
     """Carry one load's part, in a process of its own; its exit code."""
     say(f"working for {host}:{port} ...")
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "bench.load.member", host, str(port)],
+        [sys.executable, "-P", "-m", "bench.load.crew.member", host, str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:

@@ -40,7 +40,7 @@ class LocustLoad:
         log_path = plan.folder / "load.log"
         with log_path.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.load.alone" if self._crew.alone else "bench.load.master"],
+                [sys.executable, "-P", "-m", "bench.load.alone" if self._crew.alone else "bench.load.crew.master"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import columns
-from bench.load import merged
+from bench.load.crew import merged
 
 Report = dict[str, Any]  # of a part, at its end; see Part.close
 

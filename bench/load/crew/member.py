@@ -1,4 +1,4 @@
-"""A worker of a load that is spread over processes: `python -m bench.load.member HOST PORT [INDEX]`.
+"""A worker of a load that is spread over processes: `python -m bench.load.crew.member HOST PORT [INDEX]`.
 
 One that the master started on its own machine has an INDEX; one without has come from elsewhere, and its records, answers and
 files go over the wire. Either ends when its stdin does.
@@ -15,8 +15,9 @@ from typing import Any
 
 import bench
 from bench.errors import BenchError, RunError
-from bench.load import Files, Plan, parcels, pipes
+from bench.load import Files, Plan, pipes
 from bench.load import plan as plans
+from bench.load.crew import parcels
 from bench.load.worker import Worker
 
 TICK_S = 0.1

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bench import answers
-from bench.load import merged
+from bench.load.crew import merged
 
 CEILING = {"protocol": "HTTP/1.1", "connections": 2, "workers": 2, "rate_hz": 1000.0, "cpu_us": 20.0,
            "added_p50_ns": 50, "added_p99_ns": 90}  # fmt: skip

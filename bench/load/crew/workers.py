@@ -7,9 +7,10 @@ from typing import Any
 
 import bench
 from bench.errors import BenchError, RunError, UsageError
-from bench.load import Crew, clocks
-from bench.load.clocks import Exchange, Offset
-from bench.load.peer import Peer, start
+from bench.load import Crew
+from bench.load.crew import clocks
+from bench.load.crew.clocks import Exchange, Offset
+from bench.load.crew.peer import Peer, start
 
 JOIN_S = 300.0  # how long workers from elsewhere are waited for
 STOP_S = 15.0

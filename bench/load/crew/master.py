@@ -1,17 +1,18 @@
-"""A load carried out by several workers, here or on other hosts: `python -m bench.load.master`, spoken to over pipes."""
+"""A load carried out by several workers, here or on other hosts: `python -m bench.load.crew.master`, spoken to over pipes."""
 
 import sys
 import time
 from typing import Any
 
 from bench.errors import RunError
-from bench.load import Plan, clocks, merged, parcels, pipes
+from bench.load import Plan, pipes
 from bench.load import plan as plans
-from bench.load.clocks import Offset
-from bench.load.peer import Peer
+from bench.load.crew import clocks, merged, parcels
+from bench.load.crew.clocks import Offset
+from bench.load.crew.peer import Peer
+from bench.load.crew.workers import Workers
 from bench.load.phases import Phases
 from bench.load.worker import DRAIN_TICKS, users_at
-from bench.load.workers import Workers
 
 PREPARE_S = 300.0  # for the slowest worker to ask its target, make its requests, measure its generator
 START_S = 10.0  # what the users may take to start, beside the timeout of their connections

@@ -32,7 +32,7 @@ LIMIT_S = 30.0  # a wait this long means that it will never come
 FROM_ELSEWHERE = """
 import sys, bench
 bench.__version__ = sys.argv.pop(1)
-from bench.load import member
+from bench.load.crew import member
 sys.exit(member.main())
 """
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import RunError
-from bench.load import parcels
+from bench.load.crew import parcels
 from bench.record import RECORD, Chunks
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import RunError
-from bench.load.clocks import ours
+from bench.load.crew.clocks import ours
 from bench.record import RECORD, Chunks
 
 Parcel = dict[str, Any]  # plain values and bytes

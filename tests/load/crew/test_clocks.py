@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.load import clocks
-from bench.load.clocks import Exchange, Offset
+from bench.load.crew import clocks
+from bench.load.crew.clocks import Exchange, Offset
 from bench.record import RECORD, Chunks
 
 TRUE = st.integers(-(10**15), 10**15)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.columns import RecordWriter
-from bench.load import clocks
-from bench.load.clocks import Exchange, Offset
-from bench.load.parcels import unpack
+from bench.load.crew import clocks
+from bench.load.crew.clocks import Exchange, Offset
+from bench.load.crew.parcels import unpack
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ def start(index: int, host: str, port: int, folder: Path) -> Peer:
     path = folder / f"load-{index}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.load.member", host, str(port), str(index)],
+            [sys.executable, "-P", "-m", "bench.load.crew.member", host, str(port), str(index)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
