@@ -58,7 +58,14 @@ def _dispatch(argv: list[str], say: Terminal) -> int:
     module = import_module(COMMANDS[argv[0]][0])
     parser = Parser(prog=f"bench {argv[0]}", description=module.__doc__, allow_abbrev=False)
     module.arguments(parser)
-    code: int = module.run(parser.parse_args(argv[1:]), _out, say)
+    args = parser.parse_args(argv[1:])
+    try:
+        code: int = module.run(args, _out, say)
+    except BenchError as error:
+        from bench.headers import hide  # a server may have said in its reply what it was sent
+
+        error.args = (hide(str(error), getattr(args, "header", ())),)
+        raise
     return code
 
 

@@ -1,6 +1,5 @@
 """A target word made live: a server started for it where it names one, and the model's reference answers beside it."""
 
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -8,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import resources, servers, serving, targets, words
-from bench.errors import RunError, UsageError
+from bench.errors import UsageError
 from bench.recipes.catalog import BuiltModel
 from bench.servers.base import OneModel
+from bench.targets import transport
 from bench.words import Word
 from bench.workload import Workload
 
 _PORTS = {"triton-grpc": 8001, "flask": 5000}  # where the word has none; 8000 for all others
-_KNOCK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class Endpoint:
     def describe(self) -> dict[str, Any]:
         """What a run's record says of its target; of a mix the models are told by its parts."""
         said = {"word": str(self.word), "asked": str(self.asked), "name": self.name, "server": self.server}
+        said |= transport.about(self.word)
         if len(self.models) > 1:
             return said | {"parts": {one.part: one.describe() for one in self.models}}
         return said | (self.models[0].describe() if self.models else {"model": None})
@@ -94,6 +94,8 @@ def check(word: Word, workload: Workload | None = None, repository: Path | None 
         servers.check_own(word)
     if workload is not None and word.kind != "echo":
         serving.check(word, workload, repository)
+    if workload is not None and _client(word) == {"client": targets.OFFICIAL}:
+        targets.check_official(word, word.kind if word.endpoint else f"triton-{_protocol(word)}", workload)
 
 
 @contextmanager
@@ -114,13 +116,21 @@ def live(
     with servers.start(word, servers.side_by_side(served), log, say) as server:
         yield Endpoint(
             asked=word,
-            word=words.parse(server.words[word.options.get("protocol", "http")]),
+            word=replace(words.parse(server.words[_protocol(word)]), options=_client(word)),
             name=f"{server.facts.kind.capitalize()} {server.facts.version}".strip(),
             server=asdict(server.facts),
             pid=server.pid,
             models=models,
             exited=server.exited,
         )
+
+
+def _protocol(word: Word) -> str:
+    return word.options.get("protocol", "http")
+
+
+def _client(word: Word) -> dict[str, str]:
+    return {key: value for key, value in word.options.items() if key == "client"}
 
 
 def _in_process(word: Word, workload: Workload, say: Callable[[str], None]) -> Endpoint:
@@ -152,13 +162,13 @@ def _plain(word: Word) -> str:
 
 
 def _knock(word: Word) -> None:
-    """RunError where nothing listens."""
-    host, port = word.address(_PORTS.get(word.kind, 8000))
+    """RunError where nothing listens, or not over TLS as it is asked for."""
+    address = word.address(_PORTS.get(word.kind, 8000))
+    protocol = transport.HTTP2 if word.kind == "triton-grpc" else transport.HTTP1
     try:
-        socket.create_connection((host, port), _KNOCK_S).close()
+        transport.connect(address, transport.PATIENCE_S, transport.tls(word, protocol)).close()
     except OSError as error:
-        reason = f"no answer in {_KNOCK_S:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
-        raise RunError(f"target {word}: nothing answers at {host}:{port} ({reason}); is the server running?") from None
+        raise transport.unreachable(word, address, error) from None
 
 
 def _part_model(part: Workload, model: OneModel | None, say: Callable[[str], None]) -> PartModel:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.arrivals import ClosedLoop
 from bench.workload import Workload
 
 # error kinds by code; 0 is success. Appended to, never reordered: stored records hold the codes.
@@ -116,6 +117,16 @@ class Run:
     created: str = ""  # ISO time
     load: dict[str, Any] = field(default_factory=dict)  # what the load process said of itself at the end
     chunks: Chunks | None = None  # of streamed replies, record by record
+
+    @property
+    def driver(self) -> str:
+        """What made the load in place of bench's engine, `workload.load` not being carried out; "" where nothing did."""
+        return str(self.load.get("driver", ""))
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether there was a schedule of sends to keep."""
+        return not self.driver and not isinstance(self.workload.load, ClosedLoop)
 
     def measured(self) -> np.ndarray:
         """The records whose intended send lies in the window."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,11 @@ def create(root: Path, name: str, clock: Clock) -> Path:
         except OSError as error:
             raise RunError(f"results folder {root}: cannot write there: {error.strerror}; choose another by --output") from None
     raise RunError(f"results folder {root}: 999 runs called {name} began in this second")
+
+
+def slug(text: str) -> str:
+    """A name for a folder."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

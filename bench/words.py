@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from bench.errors import UsageError
+from bench.headers import Header
 
 _WORD = re.compile(
     r"(?:(?P<scheme>[a-z][a-z0-9-]*)://(?P<place>[^?]*)|(?P<name>[a-z][a-z0-9_-]*)(?:@(?P<version>[^?]+))?)(?:\?(?P<options>.*))?"
@@ -19,6 +20,7 @@ class Word:
     place: str = ""  # "host:port", "cpu", "cuda:0"
     version: str = ""
     options: dict[str, str] = field(default_factory=dict)
+    headers: tuple[Header, ...] = field(default=(), repr=False)  # of the user's own; their values are shown nowhere
 
     def __str__(self) -> str:
         head = f"{self.kind}://{self.place}" if self.endpoint else self.kind + (f"@{self.version}" if self.version else "")
@@ -36,14 +38,38 @@ class Word:
         except ValueError:
             raise UsageError(f"target {self}: expected {self.kind}://HOST:PORT, got {self.place!r} as host and port") from None
 
+    def authority(self, default_port: int) -> str:
+        """Whom a request names as the one it is for: the Host among the headers, else host and port."""
+        for name, value in self.headers:
+            if name.lower() == "host":
+                return value
+        return place(self.address(default_port))
+
+    def fields(self) -> dict[str, str]:
+        """The headers but Host."""
+        return {name: value for name, value in self.headers if name.lower() != "host"}
+
 
 def host_and_port(text: str, default_port: int) -> tuple[str, int]:
     """(host, port) of "HOST:PORT" or "HOST"; ValueError says what was expected."""
     bare = ":" not in text or text.endswith("]")  # an IPv6 address has its colons in brackets
     host, _, port = (text, "", str(default_port)) if bare else text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not _is_host(host) or not port.isdigit() or not 0 < int(port) < 65536:
         raise ValueError(f"expected HOST:PORT, got {text!r}")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def place(address: tuple[str, int]) -> str:
+    """A host and port in one text."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return bool(text.encode("idna"))  # as it is looked up
+    except UnicodeError:
+        return False
 
 
 def parse(text: str) -> Word:

@@ -2,9 +2,12 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -92,6 +95,44 @@ def bench() -> Callable[..., Said]:
         return Said(code, out.getvalue(), err.getvalue())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Path:
+    """PEM files, each a certificate and its key, valid until 2120: `localhost` (127.0.0.1 and ::1 too) and `elsewhere`, of the
+    issuer in `ca`; `expired`, of the same; `selfsigned`, of nobody."""
+    return Path(__file__).parent / "certificates"
+
+
+@pytest.fixture
+def listen(certificates: Path) -> Iterator[Callable[..., int]]:
+    """Does with each connection what a script says, on a thread of its own, over TLS with a certificate; the port."""
+    with contextlib.ExitStack() as stack:
+
+        def start(script: Callable[[Any], None], certificate: str = "", protocols: tuple[str, ...] = ("h2", "http/1.1")) -> int:
+            listener = socket.create_server(("127.0.0.1", 0))
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            if certificate:
+                context.load_cert_chain(certificates / f"{certificate}.pem")
+            if protocols:
+                context.set_alpn_protocols(list(protocols))
+
+            def converse(plain: socket.socket) -> None:
+                with contextlib.suppress(OSError), contextlib.ExitStack() as open_:
+                    open_.enter_context(plain)
+                    script(open_.enter_context(context.wrap_socket(plain, server_side=True) if certificate else plain))
+
+            def accept() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        threading.Thread(target=converse, args=(listener.accept()[0],), daemon=True).start()
+
+            threading.Thread(target=accept, daemon=True).start()
+            stack.callback(listener.close)
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)
+            return int(listener.getsockname()[1])
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from bench.errors import RunError, UsageError
 from bench.servers.base import OwnModel, Served, ServerFacts, Several
 from bench.targets import TARGETS
 from bench.tensors import TensorSpec
-from bench.testing import make_workload
+from bench.testing import make_stream_workload, make_workload
 from bench.words import Word
 from bench.workload import Check, Generate, Model, Part, Payload, Workload
 
@@ -149,6 +149,48 @@ def test_a_repository_of_the_user_s_is_served_and_named_in_the_record(tmp_path: 
         assert live.models == (PartModel("made", foreign=OwnModel("own", MODELS)),)
         assert str(live.word) == "triton-grpc://127.0.0.1:1"
         assert live.describe()["model"] == {"name": "own", "repository": str(MODELS)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "driven"),
+    [
+        ("triton?client=tritonclient", "triton-http://127.0.0.1:1?client=tritonclient"),
+        ("triton?protocol=grpc,client=lean", "triton-grpc://127.0.0.1:2?client=lean"),
+        ("triton", "triton-http://127.0.0.1:1"),
+    ],
+)
+def test_a_managed_triton_is_asked_by_the_client_that_its_word_names(
+    asked: str, driven: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own options are of no concern to who asks it."""
+
+    @contextmanager
+    def start(word: Word, served: Served, log: Path, say: object) -> Iterator[SimpleNamespace]:
+        places = {"http": "triton-http://127.0.0.1:1", "grpc": "triton-grpc://127.0.0.1:2"}
+        yield SimpleNamespace(words=places, facts=ServerFacts("triton", "2", "here", "python"), pid=7, exited=lambda: None)
+
+    monkeypatch.setattr(servers, "start", start)
+    with endpoint.live(words.parse(asked), make_workload(model=Model("own")), tmp_path / "log", silent, MODELS) as live:
+        assert (str(live.word), str(live.asked)) == (driven, asked)
+
+
+@pytest.mark.parametrize("word", ["triton?client=tritonclient", "triton-http://127.0.0.1:1?client=tritonclient"])
+def test_a_client_that_cannot_stream_from_there_is_refused_before_anything_starts(word: str) -> None:
+    """With the two ways out."""
+    workload = make_stream_workload()
+    message = (
+        f"target {word}: option client: tritonclient has no client for generate_stream; triton-grpc:// can be .* client=lean"
+    )
+    with pytest.raises(UsageError, match=message.replace("?", r"\?")):
+        endpoint.check(words.parse(word), replace(workload, model=Model("qwen-1.5b", preset="tiny")))
+
+
+def test_a_record_has_the_names_of_headers_and_how_far_the_server_was_trusted() -> None:
+    """Not what stands in them."""
+    word = dataclasses.replace(words.parse("flask://h:1?tls=unverified"), headers=(("X-Token", "secret"),))
+    described = Endpoint(word, word, "theirs").describe()
+    assert (described["headers_sent"], described["tls"]) == (["X-Token"], "unverified: any certificate was accepted")
+    assert "secret" not in str(described)
 
 
 def tiny_resnet(check: Check) -> Workload:

@@ -14,7 +14,7 @@ ROOT = Path(bench.__file__).parent
 
 # A module imports from the rows above its own, and from its own package. A package is one entry.
 LAYERS = """
-    errors units explain clock tensors wire runtime terminal
+    errors units explain clock tensors wire runtime terminal headers
     slo
     arrivals lengths words draft
     workload
@@ -26,21 +26,22 @@ LAYERS = """
     servers samplers environment load reports
     serving
     endpoint
-    runner
-    experiments evidence
+    book
+    runner users
+    experiments evidence locustfile
     commands
     cli
     __main__
 """
 
 # no clock, no file, no log: the same input gives the same output
-PURE = "errors units explain tensors wire slo arrivals lengths words draft workload mix record analysis"
+PURE = "errors units explain headers tensors wire slo arrivals lengths words draft workload mix record analysis"
 IMPURE = "os time pathlib logging socket io subprocess threading asyncio tempfile shutil random secrets"
 
 # library -> the only places that import it
 OWNERS = {
-    "locust": "load/locust/",
-    "gevent": "load/locust/",
+    "locust": "load/locust/ users/ locustfile.py",
+    "gevent": "load/locust/ users/",
     "pynvml": "samplers/ environment.py",
     "psutil": "samplers/ environment.py",
     "matplotlib": "reports/",

@@ -1,6 +1,7 @@
 """The words for targets."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,3 +137,29 @@ def test_a_place_that_is_no_address_is_refused(place: str) -> None:
 def test_a_word_can_be_had_without_some_of_its_options() -> None:
     """What is left keeps its order."""
     assert str(parse("triton@1?a=1,b=2,c=3").without("b", "x")) == "triton@1?a=1,c=3"
+
+
+SENT = (("Authorization", "Bearer secret"), ("hOST", "models.example"), ("X-Team", "blue"))
+
+
+def test_headers_are_carried_and_not_shown() -> None:
+    """Neither where the word is written nor where a traceback would show it."""
+    word = replace(parse("triton-grpc://[::1]:1"), headers=SENT)
+    assert "secret" not in f"{word} {word!r} {word.without()!r}"
+    assert word.without("tls").headers == SENT
+    assert parse(str(word)).headers == ()
+
+
+def test_a_request_is_for_the_host_among_the_headers_or_for_the_word_s() -> None:
+    """An address of IPv6 stands in brackets."""
+    word = replace(parse("triton-grpc://[::1]:1"), headers=SENT)
+    assert (word.authority(8001), word.fields()) == ("models.example", {"Authorization": "Bearer secret", "X-Team": "blue"})
+    assert parse("triton-grpc://[::1]:8001").authority(8001) == "[::1]:8001"
+    assert parse("triton-grpc://host:1").authority(8001) == "host:1"
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", ".a"])
+def test_a_host_that_no_name_service_could_know_is_refused(host: str) -> None:
+    """As no address, and not by an exception of the look-up."""
+    with pytest.raises(UsageError, match="expected flask://HOST:PORT"):
+        parse(f"flask://{host}:80").address(80)

@@ -12,7 +12,7 @@ from bench.analysis.measured import Measured, measure
 from bench.analysis.quantiles import QUANTILES, rank, requests_needed
 from bench.analysis.streaming import Streams
 from bench.analysis.validity import judge
-from bench.arrivals import Closed, Gamma, Load, Ramp, Steps, Trace
+from bench.arrivals import Closed, Gamma, Ramp, Steps, Trace
 from bench.record import Run
 from bench.slo import quantile_name
 
@@ -112,7 +112,7 @@ def summarize(run: Run) -> Summary:
         run_id=run.id,
         workload=run.workload.name,
         target=next((str(run.target[key]) for key in ("name", "asked", "word") if run.target.get(key)), ""),
-        load=_load(run.workload.load) + _shared(run.load.get("workers")),
+        load=_load(run) + _shared(run.load.get("workers")),
         status=run.status,
         reasons=reasons,
         warnings=warnings,
@@ -236,7 +236,12 @@ def _promised_errors(m: Measured) -> SloResult:
     return SloResult("error rate", limit, m.error_rate, "share", m.error_rate <= limit)
 
 
-def _load(load: Load) -> str:
+def _load(run: Run) -> str:
+    if run.driver:
+        users = run.load.get("users")  # of a run that died, nobody has counted them
+        count = "" if users is None else f"{users} " if run.load.get("steady") else f"up to {users} "
+        return f"{count}user{'s' if users != 1 else ''} of {run.driver}"
+    load = run.workload.load
     match load:
         case Closed(users=users):
             return f"{users} user{'s' if users > 1 else ''}, closed loop"

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import endpoint as endpoints
-from bench import environment, errors, recorded, resources, store, words
+from bench import environment, errors, recorded, resources, store
 from bench import workload as workloads
 from bench.analysis.summary import Summary, summarize
-from bench.commands import crew_flags
+from bench.commands import crew_flags, target_flags
 from bench.commands.arrival_flags import count
 from bench.commands.flags import add_load, add_output, add_repository, override
-from bench.commands.run import drivers, measure, slug
+from bench.commands.run import drivers, measure
 from bench.endpoint import Endpoint
 from bench.errors import BenchError, RunError
 from bench.experiments import demo
@@ -34,6 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workload", default="resnet50", metavar="W", help="a name or a .toml file (default: resnet50)")
     rounds = f"rounds of each side (default: {ROUNDS}; of a workload that generates: {GENERATING_ROUNDS})"
     parser.add_argument("--rounds", type=count, metavar="N", help=rounds)
+    target_flags.add_headers(parser)
+    target_flags.add_client(parser)
     add_load(parser)
     crew_flags.add(parser)
     add_repository(parser)
@@ -49,13 +51,13 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     if not args.requests and not args.duration:
         workload = workloads.override(workload, requests=GENERATING_REQUESTS if generates else REQUESTS)
     rounds = args.rounds or (GENERATING_ROUNDS if generates else ROUNDS)
-    asked = [words.parse(side) for side in sides]
+    asked = target_flags.parse_all(sides, args)
     for word in asked:
         endpoints.check(word, workload, args.model_repository)
     crew = crew_flags.crew(args, workload, *asked)
     references = recorded.find_each(args.workload, workload)
     clock, facts = drivers(asked[0], crew, say)[1], environment.fingerprint()
-    folder = store.create(args.output, slug(f"demo-{workload.name}"), clock)
+    folder = store.create(args.output, store.slug(f"demo-{workload.name}"), clock)
     with contextlib.ExitStack() as stack:
         live = [
             stack.enter_context(endpoints.live(word, workload, folder / f"server-{n}.log", say, args.model_repository))

@@ -1,7 +1,6 @@
 """One measured run of a workload against a target; writes results/<id>/ and prints what may be claimed."""
 
 import argparse
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from bench import environment, errors, recorded, resources, runner, samplers, st
 from bench.analysis.summary import Summary, summarize
 from bench.arrivals import ClosedLoop
 from bench.clock import Clock, SystemClock
-from bench.commands import crew_flags, flags
+from bench.commands import crew_flags, flags, target_flags
 from bench.endpoint import Endpoint
 from bench.errors import UsageError
 from bench.load import Crew, Load, Progress, once
@@ -27,6 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workload", help="a name (see `bench workloads list`) or a path to a .toml file")
     parser.add_argument("--target", required=True, metavar="T", help="triton[@24.07][?option=value,...], flask, or a URL: "
                         "triton-http://HOST:PORT, triton-grpc://HOST:PORT, flask://HOST:PORT, onnx://cpu, echo://")  # fmt: skip
+    target_flags.add_headers(parser)
+    target_flags.add_client(parser)
     flags.add_load(parser)
     crew_flags.add(parser)
     flags.add_repository(parser)
@@ -38,12 +39,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> int:
     workload = flags.override(resources.load_workload(args.workload), args)
-    word = words.parse(args.target)
+    word = target_flags.parse(args.target, args)
     endpoints.check(word, workload, args.model_repository)
     references = _recorded(args, word, workload)
     load, clock, sampler = drivers(word, crew_flags.crew(args, workload, word), say)
     facts = environment.fingerprint() if sampler else {}
-    folder = store.create(args.output, slug(f"{workload.name}-{word.kind}-{word.version}"), clock)
+    folder = store.create(args.output, store.slug(f"{workload.name}-{word.kind}-{word.version}"), clock)
     try:
         with endpoints.live(word, workload, folder / "server.log", say, args.model_repository) as endpoint:
             if args.record_reference:
@@ -123,11 +124,6 @@ def _recorded(args: argparse.Namespace, word: words.Word, workload: Workload) ->
         )
     recorded.check_writable(args.workload)
     return ()
-
-
-def slug(text: str) -> str:
-    """A name for a folder."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
 def discard_if_empty(folder: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import draft, errors, mix, payloads, resources, targets, words
+from bench import draft, errors, mix, payloads, resources, targets
 from bench import workload as workloads
+from bench.commands import target_flags
 from bench.errors import RunError, UsageError
 from bench.words import Word
 from bench.workload import Workload
@@ -21,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     new = actions.add_parser("new", help="write a workload for a model on a server that runs, on stdout")
     new.add_argument("--target", required=True, metavar="URL", help="triton-http://HOST:PORT or triton-grpc://HOST:PORT, "
                      "which is any KServe v2 server")  # fmt: skip
+    target_flags.add_headers(new)
     new.add_argument("--model", required=True, metavar="NAME", help="its name there")
     new.add_argument("--version", default="", metavar="V", help="one of its versions (default: the latest that is served)")
     show.add_argument("workload", help="a name, or a path to a .toml file")
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Callable[[str
         case "check":
             return _check(args.workload, out, say)
         case "new":
-            out(_new(words.parse(args.target), args.model, args.version, say).rstrip())
+            out(_new(target_flags.parse(args.target, args), args.model, args.version, say).rstrip())
     return errors.OK
 
 

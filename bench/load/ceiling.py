@@ -6,6 +6,7 @@ connections; what one connection waits there for a reply is the least that gener
 
 import gc
 import math
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ def find(pool: Pool, workload: Workload, known: Sequence[Ceiling], workers: int 
         return {}
     requests, _ = pool.wire()
     about = {
-        "protocol": "HTTP/2" if pool.target.line().opening() else "HTTP/1.1",
+        "protocol": ("HTTP/2" if pool.target.line().opening() else "HTTP/1.1") + " over TLS" * _secure(pool),
         "request_bytes": round(sum(len(r.head) + len(r.block) + len(r.body) for r in requests) / len(requests)),
         "connections": min(math.ceil(workload.load.connections / workers), MOST),
         "workers": workers,
@@ -63,7 +64,7 @@ def find(pool: Pool, workload: Workload, known: Sequence[Ceiling], workers: int 
 
 
 def _measured(pool: Pool, workload: Workload, about: Mapping[str, Any]) -> Ceiling:
-    with null_server.running() as address, _no_collections():
+    with null_server.running(_secure(pool)) as address, _no_collections():
         alone = _burst(_Nowhere(pool, address), workload, 1, ALONE_NS)
         many = [_burst(_Nowhere(pool, address), workload, about["connections"], BURST_NS) for _ in range(BURSTS)]
     reached_hz = rate_hz(many)
@@ -134,7 +135,7 @@ class _Nowhere:
 
     def __init__(self, pool: Pool, address: tuple[str, int]) -> None:
         self._pool = pool
-        self.target = _Null(address, pool.target.line)
+        self.target = _Null(address, pool.target.line, _any_certificate() if _secure(pool) else None)
         self.turns, self.local, self.items, self.every, self.streams = pool.turns, pool.local, pool.items, pool.every, False
 
     def wire(self) -> Any:
@@ -143,8 +144,18 @@ class _Nowhere:
 
 
 class _Null:
-    def __init__(self, address: tuple[str, int], line: Any) -> None:
-        self.address, self.line = address, line
+    def __init__(self, address: tuple[str, int], line: Any, tls: ssl.SSLContext | None) -> None:
+        self.address, self.line, self.tls = address, line, tls
+
+
+def _secure(pool: Pool) -> bool:
+    return getattr(pool.target, "tls", None) is not None
+
+
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _fine(reply: Reply, request_id: bytes) -> Verdict:

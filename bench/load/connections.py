@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.load.tls import TlsSocket
+from bench.targets import transport
 from bench.wire.line import Buffer
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
@@ -43,10 +44,9 @@ class Connections:
     """Opens, watches and closes; what a connection carries is the engine's affair."""
 
     def __init__(self, target: Any, timeout_ns: int) -> None:
-        host, port = target.address
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        self._family, self._address, self._timeout_ns = found[0], found[4], timeout_ns
-        self._new_line, self._host, self._tls = target.line, host, getattr(target, "tls", None)
+        self._family, self._address = transport.resolved(target.address, transport.PATIENCE_S)
+        self._timeout_ns = timeout_ns
+        self._new_line, self._host, self._tls = target.line, target.address[0], getattr(target, "tls", None)
         self.epoll = select.epoll()
         self.seats: dict[int, Seat] = {}  # by file descriptor: those with a connection
         self.refused: list[tuple[Seat, str]] = []  # connections that failed at once, and why

@@ -1,23 +1,25 @@
 """A server that does nothing but answer, at the least cost: what a load generator can do here is measured against it.
 
 Run as a process of its own: it says its port on stdout and serves until stdin closes. HTTP/1.1 with stated lengths, and unary
-gRPC over HTTP/2; it understands what `bench` sends, and no more.
+gRPC over HTTP/2, over TLS where it is told so; it understands what `bench` sends, and no more.
 """
 
 import gc
 import select
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 _DATA, _HEADERS, _SETTINGS = 0, 1, 4
 _WIDEST = 2**31 - 1
-_BUFFER = 1 << 18
+_BUFFER = 1 << 18  # more than a record of TLS, of which nothing is left behind then
 
 
 class Speaker(Protocol):
@@ -117,8 +119,8 @@ def _answer(stream: bytes) -> bytes:
     return b"".join((first, stream, message, stream, last, stream, end))
 
 
-def serve(listener: socket.socket, until: int) -> None:
-    """Answer every connection to `listener` until the descriptor `until` has something to read."""
+def serve(listener: socket.socket, until: int, context: ssl.SSLContext | None = None) -> None:
+    """Answer every connection to `listener`, over TLS where there is a `context`, until `until` has something to read."""
     epoll = select.epoll()
     listener.setblocking(False)
     epoll.register(listener.fileno(), select.EPOLLIN)
@@ -133,6 +135,11 @@ def serve(listener: socket.socket, until: int) -> None:
             if fd == listener.fileno():
                 connection, _ = listener.accept()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if context is not None:
+                    try:
+                        connection = context.wrap_socket(connection, server_side=True)
+                    except OSError:  # a client that went away
+                        continue
                 connections[connection.fileno()] = (connection, [])
                 epoll.register(connection.fileno(), select.EPOLLIN)
                 continue
@@ -153,9 +160,9 @@ def serve(listener: socket.socket, until: int) -> None:
 
 
 @contextmanager
-def running() -> Iterator[tuple[str, int]]:
-    """The server in a process of its own; where it listens."""
-    command = [sys.executable, "-P", "-m", "bench.load.null_server"]
+def running(secure: bool = False) -> Iterator[tuple[str, int]]:
+    """The server in a process of its own, over TLS where that is `secure`; where it listens."""
+    command = [sys.executable, "-P", "-m", "bench.load.null_server", *["tls"] * secure]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -168,7 +175,11 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     gc.disable()
     print(listener.getsockname()[1], flush=True)
-    serve(listener, sys.stdin.fileno())
+    context = None
+    if sys.argv[1:]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(Path(__file__).with_suffix(".pem"))
+    serve(listener, sys.stdin.fileno(), context)
 
 
 if __name__ == "__main__":

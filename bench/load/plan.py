@@ -1,7 +1,7 @@
 """A plan as plain values, as it goes from process to process."""
 
 import json
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ def to_document(plan: Plan) -> dict[str, Any]:
     return {
         "workload": workloads.to_builtins(plan.workload),
         "target": str(plan.target),
+        "headers": [list(header) for header in plan.target.headers],
         "folder": str(plan.folder),
         "files": [{"onnx": str(of.onnx or ""), "reference": str(of.reference or "")} for of in plan.files],
         "ceilings": list(plan.ceilings),
@@ -38,7 +39,7 @@ def from_document(document: dict[str, Any]) -> Plan:
     """The plan in a document of `to_document`."""
     return Plan(
         workload=workloads.from_builtins(document["workload"], "the load's plan"),
-        target=words.parse(document["target"]),
+        target=replace(words.parse(document["target"]), headers=tuple((name, value) for name, value in document["headers"])),
         folder=Path(document["folder"]),
         files=tuple(Files(**{key: Path(path) if path else None for key, path in of.items()}) for of in document["files"]),
         ceilings=tuple(document["ceilings"]),

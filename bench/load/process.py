@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from bench.errors import BenchError, RunError, UsageError
+from bench.headers import Header, hide
 from bench.load import Crew, Outcome, Plan, Progress
 from bench.load import plan as plans
 from bench.targets.base import Facts
@@ -28,12 +29,14 @@ class LocustLoad:
         """`say` hears what a person should know while others are waited for."""
         self._crew, self._tell_user = crew, say
         self._process: subprocess.Popen[str] | None = None
+        self._headers: tuple[Header, ...] = ()
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
     def prepare(self, plan: Plan) -> Facts:
+        self._headers = plan.target.headers
         log_path = plan.folder / "load.log"
         with log_path.open("w") as log:
             self._process = subprocess.Popen(
@@ -120,6 +123,8 @@ class LocustLoad:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             ((kind, news),) = json.loads(line).items()
+            if kind != "ready":  # a model may be called as a header says; all else may be a server's words
+                news = _hidden(news, self._headers)
             if kind == "error":
                 raise _same_error(news)
             if kind == "say":
@@ -130,8 +135,20 @@ class LocustLoad:
     def _died(self) -> RunError:
         assert self._process is not None
         code = self._process.wait()
-        tail = "\n  ".join(self._log_path.read_text(errors="replace").splitlines()[-15:])
+        tail = hide("\n  ".join(self._log_path.read_text(errors="replace").splitlines()[-15:]), self._headers)
         return RunError(f"the load process ended with code {code} before the run was done; its log ends:\n  {tail}")
+
+
+def _hidden(news: Any, headers: tuple[Header, ...]) -> Any:
+    """What the load process says, less the values of headers that a server has repeated in its replies."""
+    match news:
+        case str():
+            return hide(news, headers)
+        case dict():
+            return {key: _hidden(value, headers) for key, value in news.items()}
+        case list():
+            return [_hidden(value, headers) for value in news]
+    return news
 
 
 def _same_error(news: dict[str, Any]) -> BenchError:

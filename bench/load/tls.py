@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
+from bench.targets.transport import plainly
 from bench.wire.line import Buffer
 
 _JOINED = 1 << 18  # bytes of several buffers that are encrypted at once
@@ -75,14 +76,3 @@ class TlsSocket:
             if len(joined) >= _JOINED:
                 break
         return self.send(joined) if joined else 0
-
-
-def plainly(error: OSError) -> OSError:
-    """The same error in words that say what to look for."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return OSError(error.errno, f"its certificate is not accepted: {error.verify_message}")
-    if isinstance(error, ssl.SSLError):
-        reason = (error.reason or str(error)).lower().replace("_", " ")
-        hint = "; does the server speak TLS at this port?" if reason in ("wrong version number", "record layer failure") else ""
-        return OSError(error.errno, f"TLS failed: {reason}{hint}")
-    return error

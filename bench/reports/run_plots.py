@@ -100,7 +100,7 @@ def _throughput(run: Run) -> tuple[str, str, str]:
     edges = series.edges(0.0, series.length_s(run), len(completed))
     curve = series.throughput(completed, edges)
     load = run.workload.load
-    rate = load.rate_hz if isinstance(load, Constant | Poisson | Gamma) else None
+    rate = load.rate_hz if run.scheduled and isinstance(load, Constant | Poisson | Gamma) else None
     asked = None if rate is None else (f"asked: {float(rate):g}/s", float(rate))
     svg = plots.steps_over_time([("answered", _LINE, curve)], asked, axis(run), "requests/s")
     return "Throughput over time", f"Correct replies a second, counted every {edges[1] - edges[0]:g} s.", svg

@@ -1,7 +1,4 @@
-"""What ONNX Runtime is told of a GPU, and why it cannot be had where it cannot.
-
-Not yet run on a GPU.
-"""
+"""What ONNX Runtime is told of a GPU, and why it cannot be had where it cannot."""
 
 import contextlib
 import ctypes

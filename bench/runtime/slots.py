@@ -33,7 +33,7 @@ class _Rows(NamedTuple):
 
 
 class Slots:
-    """A model and its KV buffers, each bound as past and as present of its layer. Not yet run on a GPU.
+    """A model and its KV buffers, each bound as past and as present of its layer.
 
     `lengths[slot]` tokens of a slot's sequence have been read. The logits that a run returns stand until the next run of as
     many rows.

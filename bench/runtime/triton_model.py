@@ -3,6 +3,7 @@
 Copied into a model repository as VERSION/model.py, with bench/runtime beside it.
 """
 
+import bisect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +16,15 @@ from bench.runtime.session import default_threads, make_session
 
 
 class TritonPythonModel:
-    """One instance: one ONNX Runtime session.
+    """One instance: one ONNX Runtime session, or one for each of `batch_sizes`.
 
-    Parameters in the model's configuration, each with a default: `onnx_file`, absolute or relative to this file; `threads`;
-    `padded`: "true" where requests may differ in their inputs' free dimensions too. Then zeros make all of a batch as long as
-    the longest, which the model has to know from the rest by a mask, and outputs are cut back along the dimensions of the same
-    name.
+    Parameters in the model's configuration, each with a default:
+    - `onnx_file`, absolute or relative to this file; `threads`.
+    - `batch_sizes`: "1,2,4,8": a batch is filled up with zeros to the next of these, so that no session meets another size than
+      in the run before, for which a GPU's convolutions would be planned anew.
+    - `padded`: "true" where requests may differ in their inputs' free dimensions too. Then zeros make all of a batch as long as
+      the longest, which the model has to know from the rest by a mask, and outputs are cut back along the dimensions of the
+      same name.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -33,8 +37,11 @@ class TritonPythonModel:
         file = Path(__file__).parent / parameters.get("onnx_file", "model.onnx")
         threads = int(parameters.get("threads", default_threads()))
         provider = "cuda" if args["model_instance_kind"] == "GPU" else "cpu"
-        self._session = make_session(file, threads, provider, int(args["model_instance_device_id"]))
-        self._dims = {tensor.name: tensor.shape for tensor in (*self._session.get_inputs(), *self._session.get_outputs())}
+        self._sizes = sorted(map(int, parameters["batch_sizes"].split(","))) if "batch_sizes" in parameters else []
+        device = int(args["model_instance_device_id"])
+        self._sessions = [make_session(file, threads, provider, device) for _ in self._sizes or [0]]
+        tensors = (*self._sessions[0].get_inputs(), *self._sessions[0].get_outputs())
+        self._dims = {tensor.name: tensor.shape for tensor in tensors}
 
     def execute(self, requests: list[Any]) -> list[Any]:
         responses: list[Any] = [None] * len(requests)
@@ -88,12 +95,23 @@ class TritonPythonModel:
     def _run(self, batch: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
         """The outputs of each request, of one run over all of them."""
         if len(batch) == 1:
-            return [self._session.run(self._outputs, dict(zip(self._inputs, batch[0], strict=True)))]
+            return [self._compute(dict(zip(self._inputs, batch[0], strict=True)))]
         joined = {name: _join(parts) for name, parts in zip(self._inputs, zip(*batch, strict=True), strict=True)}
         ends = np.cumsum([arrays[0].shape[0] for arrays in batch])[:-1]
-        outputs = [np.split(output, ends) for output in self._session.run(self._outputs, joined)]
+        outputs = [np.split(output, ends) for output in self._compute(joined)]
         answers = [list(parts) for parts in zip(*outputs, strict=True)]
         return [self._cut(*pair) for pair in zip(batch, answers, strict=True)] if self._padded else answers
+
+    def _compute(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs of one run, by the session of the next larger size where there is one."""
+        rows = len(next(iter(inputs.values()))) if self._sizes else 0
+        at = bisect.bisect_left(self._sizes, rows)
+        if at == len(self._sizes):  # there are no sizes, or the batch is larger than all of them
+            outputs: list[np.ndarray] = self._sessions[-1].run(self._outputs, inputs)
+            return outputs
+        if more := self._sizes[at] - rows:
+            inputs = {name: np.concatenate([a, np.zeros((more, *a.shape[1:]), a.dtype)]) for name, a in inputs.items()}
+        return [output[:rows] for output in self._sessions[at].run(self._outputs, inputs)]
 
     def _cut(self, inputs: list[np.ndarray], outputs: list[np.ndarray]) -> list[np.ndarray]:
         """The outputs as long as this request's own inputs make them."""
@@ -107,7 +125,7 @@ class TritonPythonModel:
         return [output[cut] for output, cut in zip(outputs, cuts, strict=True)]
 
     def finalize(self) -> None:
-        del self._session
+        del self._sessions
 
 
 def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:

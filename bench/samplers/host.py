@@ -98,7 +98,7 @@ class Tree:
         found = list(self._cpu_ns)
         while found:
             for pid in children(found.pop()):
-                if pid not in self._cpu_ns:
+                if pid not in self._cpu_ns and pid != os.getpid():  # which such a process may have started
                     self._cpu_ns[pid] = None
                     found.append(pid)
 

@@ -152,6 +152,8 @@ def _python_config(model: BuiltModel, settings: Settings, onnx_file: Path) -> st
     parameters = {"onnx_file": str(onnx_file), "threads": str(settings.threads)}
     if model.padded:
         parameters["padded"] = "true"
+    elif settings.gpu and settings.batching == "dynamic" and not settings.generating:
+        parameters["batch_sizes"] = ",".join(map(str, _sizes(settings.max_batch)))
     if scheduling := settings.generating:
         parameters |= {
             "batching": scheduling.batching,
@@ -161,6 +163,11 @@ def _python_config(model: BuiltModel, settings: Settings, onnx_file: Path) -> st
             "max_queue_delay_us": str(settings.max_queue_delay_us),
         }
     return _config(model, settings, "python", parameters)
+
+
+def _sizes(most: int) -> list[int]:
+    """Powers of two up to `most`, and that itself."""
+    return sorted({1 << n for n in range(most.bit_length())} | {most})
 
 
 def _own_config(model: BuiltModel, settings: Settings) -> str:

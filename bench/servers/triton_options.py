@@ -8,6 +8,7 @@ from bench.recipes.catalog import BuiltModel
 from bench.runtime import session
 from bench.servers import generating
 from bench.servers.generating import Scheduling
+from bench.targets import CLIENTS
 from bench.words import Word
 
 OPTIONS: dict[str, tuple[str, ...] | str] = generating.OPTIONS | {
@@ -17,13 +18,14 @@ OPTIONS: dict[str, tuple[str, ...] | str] = generating.OPTIONS | {
     "precision": "of the model",
     "engine": ("onnxruntime", "vllm"),
     "protocol": ("http", "grpc"),  # which of its words is driven
+    "client": CLIENTS,  # by which it is
     "port": "count",  # HTTP; gRPC and metrics have the next two
     "args": "more arguments for tritonserver, joined by +",
     "via": ("wheel", "docker"),
     "image": "with via=docker: an image in place of NVIDIA's of this release",
 }
 # the options that say nothing of how a model is served
-_OF_THE_SERVER = frozenset(("protocol", "port", "args", "via", "image"))
+_OF_THE_SERVER = frozenset(("protocol", "client", "port", "args", "via", "image"))
 _OF_VLLM = _OF_THE_SERVER | {"engine", "max_batch", "context"}
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bench import words
 from bench.errors import UsageError
+from bench.targets import transport
 from bench.targets.base import Target
 from bench.words import Word
 from bench.workload import Workload
@@ -22,7 +23,7 @@ class Kind(NamedTuple):
 
 LEAN, OFFICIAL = CLIENTS = ("lean", "tritonclient")  # the option `client`: bench's own, or NVIDIA's
 _PRECISION: dict[str, tuple[str, ...] | str] = {"precision": "name"}
-_OF_TRITON = _PRECISION | {"client": CLIENTS}
+_OF_TRITON: dict[str, tuple[str, ...] | str] = _PRECISION | {"client": CLIENTS} | transport.OPTIONS
 # scheme -> its targets; imported when opened, because gRPC and ONNX Runtime are heavy
 TARGETS: dict[str, Kind] = {
     "triton-http": Kind(
@@ -40,12 +41,13 @@ TARGETS: dict[str, Kind] = {
     "flask": Kind(
         "bench.targets.flask:Flask",
         "bench.targets.flask_generate:FlaskGenerate",
-        _PRECISION | {"encoding": ("json", "base64")},
+        _PRECISION | {"encoding": ("json", "base64")} | transport.OPTIONS,
     ),
     "openai": Kind(
         "",
         "bench.targets.openai:OpenAI",
-        {
+        transport.OPTIONS
+        | {
             "api": ("completions", "chat"),
             "model": "name",
             "usage": ("end", "each", "none"),
@@ -71,6 +73,7 @@ TARGETS: dict[str, Kind] = {
         "bench.targets.echo:Echo", "", {"service": "duration", "slots": "count", "fail": "count", "wrong": "count"}
     ),
 }  # fmt: skip
+NETWORK, TRITON = ([kind for kind, has in TARGETS.items() if option in has.options] for option in ("tls", "client"))
 
 
 def open_target(word: Word, workload: Workload, onnx: Path | None = None) -> Target:
@@ -79,12 +82,8 @@ def open_target(word: Word, workload: Workload, onnx: Path | None = None) -> Tar
     kind, generates = TARGETS[word.kind], workload.payload.generate is not None
     place = kind.generates if generates else kind.tensors
     if word.options.get("client") == OFFICIAL:
+        check_official(word, word.kind, workload)
         place = kind.official[generates]
-        if not place:
-            raise UsageError(
-                f"target {word}: option client: tritonclient has no client for generate_stream; triton-grpc:// can be "
-                f"streamed from by it, and {word.kind}:// by client={LEAN}"
-            )
     if not place:
         which = ", ".join(f"{name}://" for name, k in TARGETS.items() if (k.generates if generates else k.tensors))
         problem = "streams no tokens" if generates else "takes no tensors, only prompts ([payload.generate])"
@@ -94,9 +93,20 @@ def open_target(word: Word, workload: Workload, onnx: Path | None = None) -> Tar
     return target
 
 
+def check_official(word: Word, kind: str, workload: Workload) -> None:
+    """UsageError where NVIDIA's client cannot send `workload` to what `word` means, an endpoint of `kind`."""
+    if not TARGETS[kind].official[workload.generates]:
+        raise UsageError(
+            f"target {word}: option client: {OFFICIAL} has no client for generate_stream; triton-grpc:// can be "
+            f"streamed from by it, and {kind}:// by client={LEAN}"
+        )
+
+
 def check(word: Word) -> None:
-    """UsageError where no target has this scheme, or this one has not these options."""
+    """UsageError where no target has this scheme, or this one has not these options, or takes no such headers."""
     if word.kind not in TARGETS:
         schemes = ", ".join(f"{name}://" for name in TARGETS)
         raise UsageError(f"target {word}: unknown scheme {word.kind}://; there are: {schemes}")
     words.check_options(word, TARGETS[word.kind].options)
+    if word.kind in NETWORK:
+        transport.check(word)

@@ -12,8 +12,9 @@ from bench.answers import decode_texts, encode_texts
 from bench.errors import RunError, UsageError
 from bench.record import PROTOCOL, SHAPE, STATUS
 from bench.record import VERSION as WRONG_VERSION
+from bench.targets import transport
 from bench.targets.base import FINE, Facts, ShapeMemo, Verdict, check_inputs
-from bench.targets.control import ask
+from bench.targets.control import ask, instead
 from bench.targets.kserve import error_text
 from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
 from bench.wire import http1
@@ -32,7 +33,7 @@ class Flask:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        self.address = word.address(5000)
+        self.address, self.tls = word.address(5000), transport.tls(word, transport.HTTP1)
         self._encoding = word.options.get("encoding", "json")
         self._outputs: dict[str, TensorSpec] = {}
         self._memo = ShapeMemo()
@@ -40,9 +41,8 @@ class Flask:
     def probe(self) -> Facts:
         status, metadata = ask(self._word, self.address, "/metadata")
         if status != 200 or not isinstance(metadata, dict) or "model" not in metadata:
-            raise RunError(
-                f"target {self._word}: GET /metadata answered {status}: not the Flask baseline (see `bench serve flask`)"
-            )
+            told = instead("Flask baseline (see `bench serve flask`)", status)
+            raise RunError(f"target {self._word}: GET /metadata answered {status}: {told}")
         model = self._workload.model
         if (metadata["model"], str(metadata["version"])) != (model.name, model.version):
             raise RunError(
@@ -60,8 +60,8 @@ class Flask:
 
     def _request(self, tensors: Tensors) -> WireRequest:
         body = json.dumps({"inputs": {name: self._encode(name, array) for name, array in tensors.items()}}).encode()
-        headers = {"Content-Type": "application/json", _ID_HEADER: "0" * 16}
-        head = http1.request_head("/predict", "{}:{}".format(*self.address), headers, len(body))
+        headers = {"Content-Type": "application/json", _ID_HEADER: "0" * 16} | self._word.fields()
+        head = http1.request_head("/predict", self._word.authority(5000), headers, len(body))
         return WireRequest(bytearray(head), head.index(_ID_HEADER.encode()) + len(_ID_HEADER) + 2, body)
 
     def _encode(self, name: str, array: np.ndarray) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 from bench.errors import RunError, UsageError
 from bench.payloads import Prompt
 from bench.record import BROKEN, PROTOCOL, STATUS
-from bench.targets import streams
+from bench.targets import streams, transport
 from bench.targets.base import Facts, Streamed, Verdict
-from bench.targets.control import ask
+from bench.targets.control import ask, instead
 from bench.targets.kserve import error_text
 from bench.targets.kserve_generate import check_context
 from bench.tensors import Tensors
@@ -29,7 +29,7 @@ class FlaskGenerate:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        self.address = word.address(5000)
+        self.address, self.tls = word.address(5000), transport.tls(word, transport.HTTP1)
         generate = workload.payload.generate
         if generate is not None and generate.form != "tokens":
             raise UsageError(
@@ -40,9 +40,8 @@ class FlaskGenerate:
     def probe(self) -> Facts:
         status, metadata = ask(self._word, self.address, "/metadata")
         if status != 200 or not isinstance(metadata, dict) or "model" not in metadata:
-            raise RunError(
-                f"target {self._word}: GET /metadata answered {status}: not the Flask baseline (see `bench serve flask`)"
-            )
+            told = instead("Flask baseline (see `bench serve flask`)", status)
+            raise RunError(f"target {self._word}: GET /metadata answered {status}: {told}")
         model, generate = self._workload.model, self._workload.payload.generate
         if (metadata["model"], str(metadata["version"])) != (model.name, model.version):
             raise RunError(
@@ -70,8 +69,8 @@ class FlaskGenerate:
     def _request(self, prompt: Prompt) -> WireRequest:
         document = {"prompt": prompt.ids.tolist(), "max_tokens": prompt.max_tokens, "ignore_eos": prompt.ignore_eos}
         body = json.dumps(document, separators=(",", ":")).encode()
-        headers = {"Content-Type": "application/json", _ID_HEADER: "0" * 16}
-        head = http1.request_head("/generate", "{}:{}".format(*self.address), headers, len(body))
+        headers = {"Content-Type": "application/json", _ID_HEADER: "0" * 16} | self._word.fields()
+        head = http1.request_head("/generate", self._word.authority(5000), headers, len(body))
         return WireRequest(bytearray(head), head.index(_ID_HEADER.encode()) + len(_ID_HEADER) + 2, body)
 
     def judge(self, reply: Reply, id_: bytes) -> Verdict:

@@ -1,5 +1,6 @@
 """KServe v2 over HTTP, with binary tensors where the server takes them: Triton and what speaks like it."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ import numpy as np
 from bench.errors import RunError, UsageError
 from bench.record import PROTOCOL, SHAPE, STATUS
 from bench.record import VERSION as WRONG_VERSION
-from bench.targets import kserve_model, triton_stats
+from bench.targets import kserve_model, transport, triton_stats
 from bench.targets.base import FINE, Facts, ShapeMemo, Verdict, check_inputs
-from bench.targets.control import ask
+from bench.targets.control import ask, instead
 from bench.targets.kserve_model import Config, Served
 from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
 from bench.wire import http1
@@ -33,7 +34,7 @@ class KServeHttp:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        self.address = word.address(8000)
+        self.address, self.tls = word.address(8000), transport.tls(word, transport.HTTP1)
         self._outputs: dict[str, TensorSpec] = {}
         self._memo = ShapeMemo()
         self.binary = True
@@ -70,8 +71,8 @@ class KServeHttp:
         model = self._workload.model
         head = http1.request_head(
             f"{model_path(model.name, model.version)}/infer",
-            "{}:{}".format(*self.address),
-            headers if self.binary else {"Content-Type": "application/json"},
+            self._word.authority(8000),
+            (headers if self.binary else {"Content-Type": "application/json"}) | self._word.fields(),
             len(text) + len(body),
         )
         return WireRequest(bytearray(head + text), len(head) + len(_ID), body)
@@ -151,7 +152,7 @@ def describe(word: Word, name: str, version: str) -> Served:
     address = word.address(8000)
     status, server = ask(word, address, "/v2")
     if status != 200 or not isinstance(server, dict):
-        raise RunError(f"target {word}: GET /v2 answered {status}: no KServe v2 server")
+        raise RunError(f"target {word}: GET /v2 answered {status}: {instead('KServe v2 server', status)}")
     status, metadata = ask(word, address, model_path(name, version))
     if status != 200:
         which = f"model {name!r}" + (f" version {version}" if version else "")
@@ -186,13 +187,12 @@ def _served(word: Word) -> str:
 
 
 def error_text(reply: Any) -> str:
-    """The message in an error's reply, however it was wrapped."""
+    """The message in an error's reply, however it was wrapped, on one line."""
     if isinstance(reply, str):
-        try:
+        with contextlib.suppress(ValueError):
             reply = json.loads(reply)
-        except ValueError:
-            return str(reply)[:200]
-    return str(reply["error"] if isinstance(reply, dict) and "error" in reply else reply)[:200]
+    text = reply["error"] if isinstance(reply, dict) and "error" in reply else reply
+    return " ".join(str(text).split())[:200]
 
 
 def _header_length(reply: Reply) -> int:

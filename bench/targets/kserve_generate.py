@@ -10,7 +10,7 @@ from bench.errors import RunError
 from bench.payloads import Prompt
 from bench.record import STATUS
 from bench.record import VERSION as WRONG_VERSION
-from bench.targets import kserve, streams
+from bench.targets import kserve, streams, transport
 from bench.targets.base import Facts, Streamed, Verdict
 from bench.targets.kserve import error_text
 from bench.targets.kserve_model import Config, Served
@@ -34,7 +34,7 @@ class KServeGenerate:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        self.address = word.address(8000)
+        self.address, self.tls = word.address(8000), transport.tls(word, transport.HTTP1)
         self._inputs: dict[str, TensorSpec] = {}
         self.counted: dict[str, int] = {}
 
@@ -54,8 +54,8 @@ class KServeGenerate:
         model = self._workload.model
         head = http1.request_head(
             f"{kserve.model_path(model.name, model.version)}/generate_stream",
-            "{}:{}".format(*self.address),
-            {"Content-Type": "application/json"},
+            self._word.authority(8000),
+            {"Content-Type": "application/json"} | self._word.fields(),
             len(body),
         )
         id_end = len(_BEGIN) + 16

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tritonclient.grpc as client
 from tritonclient.utils import InferenceServerException
 
 from bench.errors import RunError
 from bench.record import PROTOCOL, STATUS
-from bench.targets import kserve_messages, kserve_model, triton_stats
+from bench.targets import kserve_messages, kserve_model, transport, triton_stats
 from bench.targets.base import FINE, Facts, Verdict, check_inputs
+from bench.targets.channels import PORT, Channels
 from bench.targets.kserve_model import Config, Served
 from bench.tensors import Tensors, TensorSpec
 from bench.wire import frames, grpc
@@ -19,7 +19,7 @@ from bench.wire.line import ProtocolError, Reply, WireRequest
 from bench.words import Word
 from bench.workload import Workload
 
-CONTROL_S = 10.0  # for questions outside the measurement
+CONTROL_S = transport.PATIENCE_S
 
 
 class KServeGrpc:
@@ -29,7 +29,7 @@ class KServeGrpc:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        self.address = word.address(8001)
+        self.address, self.tls = word.address(PORT), transport.tls(word, transport.HTTP2)
         self._outputs: dict[str, TensorSpec] = {}
         self._layouts = kserve_messages.Layouts()
 
@@ -66,7 +66,7 @@ class KServeGrpc:
 
     def batches(self) -> dict[int, int] | None:
         """Executed batch size -> how often, since the model was loaded; None where the server does not say."""
-        return triton_stats.over_grpc(connect(self._word), self._workload.model)
+        return triton_stats.over_grpc(lambda: connect(self._word), self._workload.model)
 
     def close(self) -> None:
         pass
@@ -84,17 +84,13 @@ def probe(word: Word, workload: Workload) -> Facts:
 
 def request_block(word: Word, method: str) -> bytes:
     """The header block of a call."""
-    host, port = word.address(8001)
-    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return frames.request_block(f"/inference.GRPCInferenceService/{method}", authority, {})
+    secure = transport.secure(word)
+    return frames.request_block(f"/inference.GRPCInferenceService/{method}", word.authority(PORT), word.fields(), secure)
 
 
 def connect(word: Word) -> Any:
-    """A client for the server at `word`, on a channel of its own: else all would share one connection and its flow control."""
-    host, port = word.address(8001)
-    return client.InferenceServerClient(
-        f"[{host}]:{port}" if ":" in host else f"{host}:{port}", channel_args=[("grpc.use_local_subchannel_pool", 1)]
-    )
+    """A client of NVIDIA's for one question or some; RunError where no server answers."""
+    return Channels(word).open()
 
 
 def describe(word: Word, name: str, version: str) -> Served:
@@ -107,8 +103,9 @@ def describe(word: Word, name: str, version: str) -> Served:
         server = connection.get_server_metadata(as_json=True, client_timeout=CONTROL_S)
     except InferenceServerException as error:
         connection.close()
-        place = "{}:{}".format(*word.address(8001))
-        raise RunError(f"target {word}: nothing answers at {place} ({words_of(error)}); is the server running?") from None
+        unknown = error.status() in ("StatusCode.UNAUTHENTICATED", "StatusCode.PERMISSION_DENIED")
+        hint = "; it does not know who asks: --header 'Authorization: ...'" if unknown else ""
+        raise RunError(f"target {word}: the server's metadata cannot be had: {words_of(error)}{hint}") from None
     try:
         metadata = connection.get_model_metadata(name, version, as_json=True, client_timeout=CONTROL_S)
         for tensor in [*metadata.get("inputs", ()), *metadata.get("outputs", ())]:

@@ -11,8 +11,9 @@ from tritonclient.grpc import service_pb2
 
 from bench.payloads import Prompt
 from bench.record import BROKEN, PROTOCOL, STATUS
-from bench.targets import kserve_grpc, kserve_messages
+from bench.targets import kserve_grpc, kserve_messages, transport
 from bench.targets.base import FINE, Facts, Streamed, Verdict
+from bench.targets.channels import PORT
 from bench.targets.kserve_generate import COUNT_OUT, TEXT_OUT, generating, take_apart, values
 from bench.tensors import Tensors, TensorSpec
 from bench.wire import grpc
@@ -29,7 +30,7 @@ class KServeStream:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        self.address = word.address(8001)
+        self.address, self.tls = word.address(PORT), transport.tls(word, transport.HTTP2)
         self._inputs: dict[str, TensorSpec] = {}
         self.counted: dict[str, int] = {}
 

@@ -1,5 +1,6 @@
 """NVIDIA's own clients in place of the lean ones: so that anyone can check that both see the same latencies."""
 
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ import grpc
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from bench.record import CONNECT, PROTOCOL, STATUS, TIMEOUT
-from bench.targets import kserve, kserve_grpc, kserve_messages, triton_stats
+from bench import words
+from bench.record import CLOSED, CONNECT, PROTOCOL, STATUS, TIMEOUT
+from bench.targets import kserve, kserve_grpc, kserve_messages, transport, triton_stats
 from bench.targets.base import CallReply, Facts, Verdict, request_id
+from bench.targets.channels import PORT, Channels, Headers
 from bench.tensors import Tensors, TensorSpec
 from bench.units import format_exact_duration
 from bench.words import Word
@@ -25,7 +28,8 @@ class OfficialGrpc:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        word.address(8001)  # a slip is told before anything starts
+        word.address(PORT)  # a slip is told before anything starts
+        self._channels: Channels | None = None
         self._outputs: dict[str, TensorSpec] = {}
         self._clients: list[Any] = []
         self._prepared: list[list[Any]] = []
@@ -33,10 +37,12 @@ class OfficialGrpc:
     def probe(self) -> Facts:
         facts = kserve_grpc.probe(self._word, self._workload)
         self._outputs = {spec.name: spec for spec in facts.outputs}
+        self._channels = self._channels or Channels(self._word)
         return facts
 
     def caller(self, payloads: Sequence[Tensors]) -> Callable[[int, int], CallReply]:
-        connection = kserve_grpc.connect(self._word)
+        assert self._channels is not None
+        connection = self._channels.open()
         self._clients.append(connection)
         model, timeout_s = self._workload.model, self._workload.timeout_ns / 1e9
         if not self._prepared:  # once for all users, who only read it
@@ -61,7 +67,7 @@ class OfficialGrpc:
 
     def batches(self) -> dict[int, int] | None:
         """Executed batch size -> how often, since the model was loaded; None where the server does not say."""
-        return triton_stats.over_grpc(kserve_grpc.connect(self._word), self._workload.model)
+        return triton_stats.over_grpc(lambda: kserve_grpc.connect(self._word), self._workload.model)
 
     def close(self) -> None:
         for connection in self._clients:
@@ -100,8 +106,8 @@ class OfficialHttp:
             except TimeoutError:
                 silence = format_exact_duration(self._workload.timeout_ns)
                 return CallReply(0, Verdict(TIMEOUT, f"no reply within {silence}"), None)
-            except OSError as error:
-                return CallReply(0, Verdict(CONNECT, error.strerror or str(error)), None)
+            except Exception as error:  # whatever a server sent
+                return CallReply(0, _lost(error), None)
             return CallReply(200, self._judge(result, id_), result)
 
         return call
@@ -109,10 +115,17 @@ class OfficialHttp:
     def _connect(self) -> Any:
         from tritonclient.http import InferenceServerClient
 
-        host, port = self._word.address(8000)
-        timeout_s = self._workload.timeout_ns / 1e9
-        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return InferenceServerClient(place, connection_timeout=timeout_s, network_timeout=timeout_s)
+        timeout_s, context = self._workload.timeout_ns / 1e9, self._lean.tls
+        made = InferenceServerClient(
+            words.place(self._lean.address),
+            connection_timeout=timeout_s,
+            network_timeout=timeout_s,
+            ssl=context is not None,
+            ssl_context_factory=lambda **_: context,  # which needs no certificates but its own
+            insecure=context is not None and not context.check_hostname,
+        )
+        made.register_plugin(Headers(self._word.fields() | {"Host": self._word.authority(8000)}))
+        return made
 
     def _judge(self, result: Any, id_: str) -> Verdict:
         try:
@@ -141,6 +154,20 @@ def _inputs(workload: Workload, tensors: Tensors, make: Any, *binary: bool) -> l
     return made
 
 
+def _lost(error: Exception) -> Verdict:
+    """What became of a call by HTTP that brought no reply."""
+    from geventhttpclient.response import HTTPConnectionClosed
+
+    if isinstance(error, HTTPConnectionClosed):
+        return Verdict(CLOSED, "the connection was closed before the reply began")
+    if isinstance(error, OSError):
+        told = transport.plainly(error).strerror or str(error)
+        if isinstance(error, ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
+            return Verdict(CLOSED, f"the connection was closed: {told}")
+        return Verdict(CONNECT, told)
+    return Verdict(PROTOCOL, f"no reply that tritonclient can read: {type(error).__name__}: {str(error)[:80]}")
+
+
 def _failed(error: InferenceServerException) -> CallReply:
     """What a call by gRPC came to that went wrong."""
     code = next((c for c in grpc.StatusCode if str(c) == error.status()), grpc.StatusCode.UNKNOWN)
@@ -151,4 +178,5 @@ def _failed(error: InferenceServerException) -> CallReply:
 def _refused(error: InferenceServerException) -> CallReply:
     """What a call by HTTP came to that went wrong."""
     status = int(error.status()) if (error.status() or "").isdigit() else 0
-    return CallReply(status, Verdict(STATUS, f"HTTP {status or 'error'}: {kserve_grpc.words_of(error)}"), None)
+    told = kserve.error_text(error.debug_details() or kserve_grpc.words_of(error))  # a body that is no JSON is in the details
+    return CallReply(status, Verdict(STATUS, f"HTTP {status or 'error'}: {told}"), None)

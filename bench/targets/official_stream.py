@@ -12,8 +12,8 @@ from tritonclient.utils import InferenceServerException
 
 from bench.payloads import Prompt
 from bench.record import BROKEN, CONNECT, STALLED, STATUS, TIMEOUT
-from bench.targets import kserve_grpc
 from bench.targets.base import FINE, CallReply, Facts, Streamed, Verdict, request_id
+from bench.targets.channels import PORT, Channels
 from bench.targets.kserve_generate import take_apart, values
 from bench.targets.kserve_grpc import words_of
 from bench.targets.kserve_grpc_generate import outputs_by_name, probe, tensors
@@ -37,7 +37,8 @@ class OfficialStream:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        word.address(8001)  # one that is none is told before anything else
+        word.address(PORT)  # one that is none is told before anything else
+        self._channels: Channels | None = None
         self._inputs: dict[str, TensorSpec] = {}
         self._users: list[_User] = []
         self.counted: dict[str, int] = {}
@@ -45,11 +46,13 @@ class OfficialStream:
     def probe(self) -> Facts:
         facts = probe(self._word, self._workload)
         self._inputs = {spec.name: spec for spec in facts.inputs}
+        self._channels = self._channels or Channels(self._word)
         return facts
 
     def caller(self, payloads: Sequence[Prompt]) -> Callable[[int, int], CallReply]:
         prepared = [_tensors(values(prompt, self._inputs), self._inputs) for prompt in payloads]
-        user = _User(self._word, self._workload, prepared)
+        assert self._channels is not None
+        user = _User(self._channels.open(), self._workload, prepared)
         self._users.append(user)
         return user.call
 
@@ -70,9 +73,9 @@ class OfficialStream:
 class _User:
     """One user's channel and the stream on it, opened anew after anything went wrong there."""
 
-    def __init__(self, word: Word, workload: Workload, prepared: list[list[Any]]) -> None:
+    def __init__(self, connection: Any, workload: Workload, prepared: list[list[Any]]) -> None:
         self._model, self._timeout_ns, self._prepared = workload.model, workload.timeout_ns, prepared
-        self._connection = kserve_grpc.connect(word)
+        self._connection = connection
         self._streaming = False
         self._heard = _Heard()
 

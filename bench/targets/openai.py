@@ -11,9 +11,9 @@ import numpy as np
 from bench.errors import RunError, UsageError
 from bench.payloads import Prompt
 from bench.record import BROKEN, OK, PROTOCOL, STATUS, TOKENS
-from bench.targets import streams, trial
+from bench.targets import streams, transport, trial
 from bench.targets.base import FINE, Facts, Streamed, Verdict
-from bench.targets.control import ask
+from bench.targets.control import ask, instead
 from bench.tensors import Tensors
 from bench.wire import http1
 from bench.wire.line import Reply, WireRequest
@@ -39,7 +39,7 @@ class OpenAI:
 
     def __init__(self, word: Word, workload: Workload, onnx: Path | None = None) -> None:
         self._word, self._workload = word, workload
-        self.address = word.address(8000)
+        self.address, self.tls = word.address(8000), transport.tls(word, transport.HTTP1)
         self._model = word.options.get("model", workload.model.name)
         self._chat = word.options.get("api", "completions") == "chat"
         self.keeps_connections = True
@@ -59,7 +59,7 @@ class OpenAI:
         """What the server says of itself, without a request for a token."""
         status, listed = ask(self._word, self.address, "/v1/models")
         if status != 200 or not isinstance(listed, dict) or not isinstance(listed.get("data"), list):
-            raise RunError(f"target {self._word}: GET /v1/models answered {status}: no OpenAI-style server")
+            raise RunError(f"target {self._word}: GET /v1/models answered {status}: {instead('OpenAI-style server', status)}")
         served = {str(model.get("id")): model for model in listed["data"] if isinstance(model, dict)}
         if self._model not in served:
             raise RunError(
@@ -104,7 +104,7 @@ class OpenAI:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream", _ID_HEADER: "0" * 32}
         if not self.keeps_connections:  # said beforehand, or the next request would meet the closing on its way
             headers["Connection"] = "close"
-        head = http1.request_head(self._path(), "{}:{}".format(*self.address), headers, len(body))
+        head = http1.request_head(self._path(), self._word.authority(8000), headers | self._word.fields(), len(body))
         # 32 digits, of which the last 16 are the id's: some servers refuse what is no UUID
         return WireRequest(bytearray(head), head.index(_ID_HEADER.encode()) + len(_ID_HEADER) + 2 + 16, body)
 

@@ -1,5 +1,6 @@
 """Which batch sizes Triton executed, from its statistics (the statistics extension of KServe v2)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from bench.errors import RunError
@@ -17,10 +18,14 @@ def over_http(word: Word, model_path: str) -> dict[int, int] | None:
         return None
 
 
-def over_grpc(connection: Any, model: Model) -> dict[int, int] | None:
-    """The same, asked by a client of tritonclient.grpc, which is closed after."""
+def over_grpc(connect: Callable[[], Any], model: Model) -> dict[int, int] | None:
+    """The same, asked by a client of tritonclient.grpc, which `connect` gives and which is closed after."""
     from tritonclient.utils import InferenceServerException
 
+    try:
+        connection = connect()
+    except RunError:
+        return None
     try:
         stats = connection.get_inference_statistics(model.name, model.version, as_json=True, client_timeout=10.0)
         return _executions(stats["model_stats"])

@@ -24,6 +24,7 @@ _CODES = (
     "FRAME_SIZE_ERROR", "REFUSED_STREAM", "CANCEL", "COMPRESSION_ERROR", "CONNECT_ERROR", "ENHANCE_YOUR_CALM",
     "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
 )  # fmt: skip
+_ONCE, _NEVER = 0x00, 0x10  # how HPACK writes a field without a place in the table: this time, or at every hop
 # the names of HPACK's static table that a request has use for
 _KNOWN = {":authority": 1, ":path": 4, "authorization": 23, "content-type": 31, "user-agent": 58}
 
@@ -75,15 +76,19 @@ def more_room(stream: int, size: int) -> bytes:
 
 
 def request_block(path: str, authority: str, fields: Mapping[str, str], secure: bool = False) -> bytes:
-    """The header block of a gRPC request: it leaves the server's table as it is, so it may be sent any number of times."""
+    """The header block of a gRPC request: it leaves the server's table as it is, so it may be sent any number of times.
+
+    `fields` may be secrets: they are marked never to be put into a table, by whoever passes them on.
+    """
     ours = {":path": path, ":authority": authority, "content-type": "application/grpc", "te": "trailers"}
-    return b"\x83" + (b"\x87" if secure else b"\x86") + b"".join(_literals((ours | dict(fields)).items()))
+    return b"\x83" + (b"\x87" if secure else b"\x86") + b"".join([*_literals(ours, _ONCE), *_literals(fields, _NEVER)])
 
 
-def _literals(fields: Iterable[tuple[str, str]]) -> Iterable[bytes]:
-    for name, value in fields:
+def _literals(fields: Mapping[str, str], kind: int) -> Iterable[bytes]:
+    for name, value in fields.items():
         known = _KNOWN.get(name.lower(), 0)
-        yield _integer(known, 4) + (b"" if known else _text(name.lower())) + _text(value)
+        first, *more = _integer(known, 4)
+        yield bytes([kind | first, *more]) + (b"" if known else _text(name.lower())) + _text(value)
 
 
 def _text(text: str) -> bytes:

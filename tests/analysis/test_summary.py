@@ -174,3 +174,17 @@ def test_a_summary_is_the_same_every_time(seed: int) -> None:
     """Nothing in it is drawn by chance: a report made later shows the same numbers."""
     run = make_run(np.random.default_rng(seed).gamma(4.0, 5.0, 500))
     assert summarize(run) == summarize(run)
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        ({"users": 4, "steady": True}, "4 users of mine.py (Locust 2.47.0)"),
+        ({"users": 1, "steady": False}, "up to 1 user of mine.py (Locust 2.47.0)"),
+        ({}, "users of mine.py (Locust 2.47.0)"),
+    ],
+)
+def test_a_load_that_the_users_own_locust_file_made_is_said_to_be_its(load: dict[str, Any], words: str) -> None:
+    """And not the one that the workload names; of a run that died nobody has counted the users."""
+    workload = make_workload(every_ms=10)
+    assert summarize(make_run([1.0], workload=workload, load={"driver": "mine.py (Locust 2.47.0)"} | load)).load == words

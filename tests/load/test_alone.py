@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def test_a_plan_comes_through_the_pipe_unchanged(load: Any, path: Path | None) -
     """One line, and the same plan at the other end."""
     workload = make_workload(load=load, requests=7, timeout_ns=Nanoseconds(123_456_789))
     files = (Files(path, path), Files(None, path))
-    plan = Plan(workload, words.parse("flask://127.0.0.1:5000?encoding=base64"), Path("/results/run"), files)
+    target = replace(words.parse("flask://127.0.0.1:5000?encoding=base64"), headers=(("X-Team", "blue"), ("Host", "h")))
+    plan = Plan(workload, target, Path("/results/run"), files)
     line = plans.to_json(plan)
     assert "\n" not in line
     assert plans.from_json(line) == plan

@@ -1,5 +1,6 @@
 """How fast the generator is on its own."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from bench.load.pool import Pool
 from bench.record import RECORD
 from bench.testing import make_stream_workload, make_workload
 from bench.wire import frames, grpc
+from bench.wire.http1 import Http1Line
 from bench.wire.http2 import Http2Line
 from bench.wire.line import WireRequest
 from bench.workload import DataType, Input, Payload, Workload
@@ -46,7 +48,7 @@ def unplugged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A null server that cannot be started."""
 
     @contextmanager
-    def refuse() -> Iterator[tuple[str, int]]:
+    def refuse(secure: bool) -> Iterator[tuple[str, int]]:
         raise OSError(24, "Too many open files")
         yield
 
@@ -80,6 +82,20 @@ def test_grpc_is_driven_likewise(found: Find, plain: Any, pool: Any, nobody: tup
     made = found(pool(target, workload), workload)
     assert (made["protocol"], made.get("problem")) == ("HTTP/2", None)
     assert made["request_bytes"] == 5 + 16 + len(block) + len(body)
+    assert made["rate_hz"] > 0
+
+
+@pytest.mark.parametrize("line", [Http1Line, Http2Line])
+def test_what_goes_over_tls_is_driven_over_tls(line: Any, found: Find, plain: Any, pool: Any, nobody: tuple[str, int]) -> None:
+    """Encryption is a good part of what such a request costs; the certificate is nobody's."""
+    target = plain(nobody)
+    target.tls, target.line = ssl.create_default_context(), line
+    block = frames.request_block("/made", "here", {}, secure=True)
+    if line is Http2Line:
+        target.requests = lambda all_: [WireRequest(bytearray(grpc.prefixed(b"0" * 16)), 5, b"", block) for _ in all_]
+    made = found(pool(target, THREE), THREE)
+    assert made["protocol"] == ("HTTP/2 over TLS" if line is Http2Line else "HTTP/1.1 over TLS")
+    assert made.get("problem") is None
     assert made["rate_hz"] > 0
 
 
@@ -125,7 +141,7 @@ def test_a_server_that_never_answers_is_given_up(
     server = serve(lambda x: x.wait())
 
     @contextmanager
-    def silent() -> Iterator[tuple[str, int]]:
+    def silent(secure: bool) -> Iterator[tuple[str, int]]:
         yield server.address
 
     monkeypatch.setattr(null_server, "running", silent)

@@ -87,14 +87,18 @@ def load(tmp_path: Path, onnx_file: Path, padded_onnx_file: Path, monkeypatch: p
         }
         model.initialize({"model_config": json.dumps(config), "model_instance_kind": "CPU", "model_instance_device_id": "0"})
         model.runs = []
-        run = model._session.run
+        model.sizes_met = [set() for _ in model._sessions]
 
         class Counted:
+            def __init__(self, session: Any, met: set[int]) -> None:
+                self._session, self._met = session, met
+
             def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
                 model.runs.append(len(feeds["x"]))
-                return run(names, feeds)  # type: ignore[no-any-return]
+                self._met.add(len(feeds["x"]))
+                return self._session.run(names, feeds)  # type: ignore[no-any-return]
 
-        model._session = Counted()
+        model._sessions = list(map(Counted, model._sessions, model.sizes_met))
         return model
 
     return initialized
@@ -127,6 +131,20 @@ def test_requests_of_one_shape_run_as_one_batch_and_each_gets_its_own_rows(
         check(response, asked)
     widths = {width for _, width in shapes}
     assert sorted(model.runs) == sorted(sum(b for b, w in shapes if w == width) for width in widths)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=3), min_size=1, max_size=4))
+def test_with_batch_sizes_no_session_meets_two_of_them(load: Callable[..., Any], batches: list[list[int]]) -> None:
+    """Up to 4 rows each batch has the next larger size, filled up; everybody gets their own rows all the same."""
+    model = load(batch_sizes="1,2,4")
+    for rows in batches:
+        requests = [request(batch, 2, first=100 * n) for n, batch in enumerate(rows)]
+        for response, asked in zip(model.execute(requests), requests, strict=True):
+            check(response, asked)
+    assert model.runs == [next(size for size in (1, 2, 4, sum(rows)) if size >= sum(rows)) for rows in batches]
+    if all(sum(rows) <= 4 for rows in batches):
+        assert all(met <= {size} for met, size in zip(model.sizes_met, (1, 2, 4), strict=True))
 
 
 def test_without_a_batch_dimension_nothing_is_joined(load: Callable[..., Any]) -> None:

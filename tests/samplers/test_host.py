@@ -223,3 +223,11 @@ def test_a_process_that_was_never_there_is_named() -> None:
     sampled = Host(ManualClock(), {"server": gone.pid})
     assert sampled.warnings == [f"server is not sampled: there is no process {gone.pid}"]
     assert {s.device for s in sampled.read()} == {"host"}
+
+
+def test_a_sampler_that_the_load_started_is_no_part_of_the_load() -> None:
+    """A process that looks at its own parent's tree does not find itself there."""
+    tree = Tree(os.getppid())
+    tree.look()
+    assert os.getppid() in tree.pids
+    assert os.getpid() not in tree.pids

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf import text_format  # type: ignore[import-untyped]
@@ -50,6 +51,21 @@ def test_the_python_backend_gets_code_and_is_told_where_the_model_is(model: Buil
     assert not [name for name in files(folder) if not name.endswith((".py", ".pbtxt"))]
     assert (config(folder).backend, config(folder).max_batch_size) == ("python", 8)
     assert parameters(folder) == {"onnx_file": str(model.onnx), "threads": "3"}
+
+
+def test_on_a_gpu_each_batch_size_has_a_session(model: BuiltModel, tmp_path: Path) -> None:
+    """Powers of two and the largest; not where nothing is joined, nor of a model whose lengths vary anyway."""
+
+    def sizes(settings: Settings, name: str, **changes: Any) -> str | None:
+        folder = repositories.place(repositories.for_wheel(replace(model, **changes), settings), tmp_path / name)
+        return parameters(folder).get("batch_sizes")
+
+    gpu = replace(SETTINGS, gpu=True, batching="dynamic", max_batch=12)
+    assert sizes(gpu, "a") == "1,2,4,8,12"
+    assert sizes(replace(gpu, max_batch=32), "b") == "1,2,4,8,16,32"
+    assert sizes(replace(gpu, gpu=False), "c") is None
+    assert sizes(replace(gpu, batching="off"), "d") is None
+    assert sizes(gpu, "e", padded=True) is None
 
 
 def test_a_model_that_is_padded_says_so(model: BuiltModel, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bench.errors import UsageError
         ("nginx", "server nginx: unknown; bench can start: triton, flask"),
         ("triton-http://localhost:8000", "unknown; bench can start: triton, flask"),
         ("triton@99.01", r"Triton '99\.01': bench cannot install this version; there are: 23\.07"),
-        ("triton?bacthing=off", "unknown option 'bacthing'; triton has: args, batching, context, engine, image"),
+        ("triton?bacthing=off", "unknown option 'bacthing'; triton has: args, batching, client, context, engine, image"),
         ("triton?batching=static", "option batching: expected off, dynamic, continuous, got 'static'"),
         ("flask?workers=0", "option workers: expected a whole number above 0"),
     ],

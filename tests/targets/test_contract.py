@@ -154,7 +154,7 @@ def test_what_is_no_kserve_server_is_said_to_be_none(serve: Any, open_at: Open) 
     flask, triton = (serve(scheme).word.partition("://")[2] for scheme in ("flask", "triton-http"))
     with pytest.raises(RunError, match="GET /v2 answered 404: no KServe v2 server"):
         open_at("triton-http", place=flask).probe()
-    with pytest.raises(RunError, match="GET /metadata answered 400: not the Flask baseline"):
+    with pytest.raises(RunError, match="GET /metadata answered 400: no Flask baseline"):
         open_at("flask", place=triton).probe()
 
 

@@ -367,5 +367,5 @@ def test_what_is_no_such_server_is_said_to_be_none(place: Any, open_at: Open) ->
         open_at("openai", at=place("triton-http")).probe()
     with pytest.raises(RunError, match="GET /v2 answered 404: no KServe v2 server"):
         open_at("triton-http", at=place("openai")).probe()
-    with pytest.raises(RunError, match="GET /metadata answered 404: not the Flask baseline"):
+    with pytest.raises(RunError, match="GET /metadata answered 404: no Flask baseline"):
         open_at("flask", at=place("openai")).probe()

@@ -73,7 +73,9 @@ def test_a_stream_that_breaks_off_is_handed_on_with_what_came(serve: Serve) -> N
     assert not found.kept
 
 
-@pytest.mark.parametrize(("answer", "reason"), [(b"", "closed before it began"), (b"SSH-2.0\r\n", "not an HTTP/1.1 reply")])
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(b"", "closed before the reply began"), (b"SSH-2.0\r\n", "not an HTTP/1.1 reply")]
+)
 def test_no_reply_is_one_clear_error(serve: Serve, answer: bytes, reason: str) -> None:
     """The user hears which target, and what came instead."""
     with pytest.raises(RunError, match=rf"target openai://127.0.0.1:\d+: a trial request got no reply: .*{reason}"):

@@ -75,7 +75,7 @@ class Connection:
 def test_over_grpc_it_is_the_same_and_the_connection_is_closed(document: Any) -> None:
     """Whatever came."""
     connection = Connection(document)
-    assert triton_stats.over_grpc(connection, Model("m")) == ({8: 7, 2: 0} if document is OF_PROTOBUF else None)
+    assert triton_stats.over_grpc(lambda: connection, Model("m")) == ({8: 7, 2: 0} if document is OF_PROTOBUF else None)
     assert connection.closed
 
 
@@ -84,5 +84,5 @@ def test_a_server_that_refuses_says_nothing() -> None:
     from tritonclient.utils import InferenceServerException
 
     connection = Connection(InferenceServerException("unimplemented"))
-    assert triton_stats.over_grpc(connection, Model("m")) is None
+    assert triton_stats.over_grpc(lambda: connection, Model("m")) is None
     assert connection.closed

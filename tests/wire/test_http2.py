@@ -9,6 +9,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, SettingsAcknowledged, StreamEnded
 from h2.settings import SettingCodes
+from hpack import Decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,6 +118,13 @@ def test_a_small_request_is_one_buffer_that_a_server_understands() -> None:
     assert (fields["content-type"], fields["te"], fields["authorization"]) == ("application/grpc", "trailers", "Bearer x" * 40)
     assert bytes(server.bodies[1]) == b"\0\0\0\0\x130123456789abcdefabc"
     assert any(isinstance(e, StreamEnded) for e in events)
+
+
+def test_fields_that_may_be_secrets_are_kept_in_no_table_by_whoever_passes_them_on() -> None:
+    """The user's are marked so; what every request has may be remembered."""
+    fields = Decoder().decode(frames.request_block("/x", "h", {"Authorization": "secret", "x-team": "blue"}))
+    kept_out = {name for name, *_ in filter(lambda field: not field.indexable, fields)}
+    assert kept_out == {"authorization", "x-team"}
 
 
 @settings(deadline=None)

@@ -28,7 +28,7 @@ def judge(m: Measured, s: Streams | None) -> tuple[tuple[Reason, ...], tuple[Rea
         warming, machine.reasons(m),
     )  # fmt: skip
     warnings = (
-        asked.timeouts(m), tokens.cut_off(m), asked.unchecked(m), asked.server_silent(m), sends.warnings(m, late),
-        machine.warnings(m), drifting, asked.few(m), tokens.together(s), tokens.counted(m),
+        asked.timeouts(m), tokens.cut_off(m), asked.unchecked(m), asked.server_silent(m), asked.elsewhere(m),
+        sends.warnings(m, late), machine.warnings(m), drifting, asked.few(m), tokens.together(s), tokens.counted(m),
     )  # fmt: skip
     return tuple(chain.from_iterable(reasons)), tuple(chain.from_iterable(warnings))

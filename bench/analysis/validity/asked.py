@@ -80,6 +80,18 @@ def workers_lost(m: Measured) -> Iterator[Reason]:
         )
 
 
+def elsewhere(m: Measured) -> Iterator[Reason]:
+    """A load of which other machines made a part, with runs of their own."""
+    others = m.run.load.get("elsewhere")
+    if isinstance(others, list) and others:
+        yield Reason(
+            "elsewhere",
+            f"other machines made a part of this load, and kept it as runs of their own ({'; '.join(map(str, others))}): the "
+            "throughput is of this machine's part alone",
+            "throughput",
+        )
+
+
 def server_changed(m: Measured) -> Iterator[Reason]:
     """A server that says of itself at the end what it did not say at the start."""
     start, end = _sayings(m)

@@ -14,7 +14,6 @@ from bench.analysis.measured import Measured
 from bench.analysis.quantiles import rank
 from bench.analysis.streaming import Streams
 from bench.analysis.validity.steady import meant_to_change
-from bench.arrivals import ClosedLoop
 from bench.record import AT_ONCE, CONNECTING, QUEUED
 
 SENT = 0.99  # of the schedule's sends, made within the window
@@ -50,7 +49,7 @@ def lateness(m: Measured, s: Streams | None) -> Lateness:
 def reasons(m: Measured, sends: Lateness) -> Iterator[Reason]:
     """What an open loop owes to its schedule, and a closed one to its users."""
     unsent = int(m.run.load.get("unsent", 0))
-    if isinstance(m.run.workload.load, ClosedLoop):
+    if not m.run.scheduled:
         if unsent and m.run.status == "complete":
             yield Reason(
                 "given_up",
@@ -81,7 +80,10 @@ def reasons(m: Measured, sends: Lateness) -> Iterator[Reason]:
 
 def warnings(m: Measured, sends: Lateness) -> Iterator[Reason]:
     """What callers with so many connections would see too, and closed loops that may have met their own limit."""
-    if isinstance(m.run.workload.load, ClosedLoop):
+    if m.run.driver:
+        yield from _hub_busy(m)
+        return
+    if not m.run.scheduled:
         if said := _spent(m, m.requests):
             yield Reason("generator_bound", f"{said}; read the throughput as what this machine can send", "throughput")
         return
@@ -103,9 +105,26 @@ def warnings(m: Measured, sends: Lateness) -> Iterator[Reason]:
         )
 
 
+def _hub_busy(m: Measured) -> Iterator[Reason]:
+    """Users on greenlets that had to wait for one another."""
+    busy = _engine_share(m)
+    if busy > BUSY:
+        yield Reason(
+            "generator_bound",
+            f"the thread on which the users of {m.run.driver} take turns was busy for {busy:.0%} of the time: above "
+            f"{BUSY:.0%} they wait for one another, and that is in the latencies; give them more processes (--processes)",
+            "latency",
+        )
+
+
+def _engine_share(m: Measured) -> float:
+    """Of one core, what the thread took that sends and hears, the busiest where there are several."""
+    return float(m.run.load.get("engine_cpu_s", 0.0)) / m.window_s if m.window_s else 0.0
+
+
 def _spent(m: Measured, requests: int) -> str:
     """What says that the generator had no time to spare; "" where it had."""
-    busy = float(m.run.load.get("engine_cpu_s", 0.0)) / m.window_s if m.window_s else 0.0
+    busy = _engine_share(m)
     if busy > BUSY:
         return (
             f"the generator's engine thread used {busy:.0%} of a core: above {BUSY:.0%} it may be slower than the server, "
@@ -132,7 +151,7 @@ def _needed_hz(m: Measured, requests: int) -> float:
     if not m.window_s or not requests:
         return 0.0
     mean = requests / m.window_s
-    if not meant_to_change(m.run.workload.load):
+    if not meant_to_change(m.run):
         return mean
     at, _ = np.histogram(m.run.records["intended_ns"], SLICES, m.run.window_ns)
     return max(mean, float(at.max()) * SLICES / m.window_s)

@@ -7,7 +7,8 @@ from scipy.special import stdtr
 
 from bench.analysis.estimate import Reason
 from bench.analysis.measured import Measured
-from bench.arrivals import Closed, Constant, Gamma, Load, Poisson
+from bench.arrivals import Closed, Constant, Gamma, Poisson
+from bench.record import Run
 
 STEADY = (Closed, Constant, Poisson, Gamma)
 TREND, TREND_P, TREND_PARTS = 0.1, 0.01, 12
@@ -16,14 +17,16 @@ TREND, TREND_P, TREND_PARTS = 0.1, 0.01, 12
 WARMING, WARMING_P, WARMING_REQUESTS = 0.2, 0.001, 500
 
 
-def meant_to_change(load: Load) -> bool:
-    """Whether a load is not the same from start to end, so that nobody expects the latencies to be."""
-    return not isinstance(load, STEADY)
+def meant_to_change(run: Run) -> bool:
+    """Whether a run's load was not the same from start to end, so that nobody expects the latencies to be."""
+    if run.driver:
+        return not run.load.get("steady")
+    return not isinstance(run.workload.load, STEADY)
 
 
 def found(m: Measured) -> tuple[list[Reason], list[Reason]]:
     """(reasons, warnings) of a run whose load was the same throughout."""
-    seen = [] if meant_to_change(m.run.workload.load) else list(trend(m.latency_ns()))
+    seen = [] if meant_to_change(m.run) else list(trend(m.latency_ns()))
     return [r for r in seen if r.code == "warm_up"], [r for r in seen if r.code != "warm_up"]
 
 

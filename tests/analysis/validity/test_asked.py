@@ -134,3 +134,10 @@ def test_a_server_that_could_not_be_asked_again_is_warned_of() -> None:
     """It may have died with the last reply, or hang; the requests say what became of them."""
     run = make_run([10.0] * 100, load={"server_at_start": {"server": "triton"}, "server_at_end_problem": "refused"})
     assert (reasons(run), warnings(run)) == ([], ["server_silent"])
+
+
+def test_a_part_of_the_load_that_other_machines_keep_is_named() -> None:
+    """What is here is less than what the server had to do."""
+    (warning,) = validity(make_run([10.0] * 200, load={"elsewhere": ["node2: /home/me/results/one"]}))[1]
+    assert (warning.code, warning.spoils) == ("elsewhere", "throughput")
+    assert "(node2: /home/me/results/one)" in warning.message

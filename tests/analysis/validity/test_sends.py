@@ -139,3 +139,20 @@ def test_a_load_that_changes_is_held_to_its_busiest_part() -> None:
     run = make_run([5.0] * 100, every_ms=10, window_ms=(0, 2000), workload=ramp, load={"ceiling": {"rate_hz": 120.0}})
     assert reasons(run) == ["generator_saturated"]
     assert "took 102 requests a second" in validity(run)[0][0].message
+
+
+LOCUST = {"driver": "mine.py (Locust 2.47.0)"}
+
+
+def test_the_load_of_a_users_own_locust_file_owes_nothing_to_the_schedule_of_the_workload() -> None:
+    """The workload asks for 100/s; sends that were late, or that a schedule would have made besides, say nothing."""
+    run = open_run(lag_ms=late(of=50, sends=200, by_ms=5.0), load=LOCUST)
+    assert validity(run) == ((), ())
+    assert reasons(open_run(load=LOCUST | {"unsent": 3})) == ["given_up"]
+
+
+@pytest.mark.parametrize(("busy_s", "expected"), [(1.5, []), (1.7, [("generator_bound", "latency")])])
+def test_users_on_greenlets_that_wait_for_one_another_spoil_the_latency(busy_s: float, expected: list[Any]) -> None:
+    """In 1.7 s of a window of 2 s one of them had the thread, and the others could not look at their replies."""
+    run = make_run([10.0] * 200, load=LOCUST | {"engine_cpu_s": busy_s})
+    assert [(w.code, w.spoils) for w in validity(run)[1]] == expected

@@ -69,3 +69,11 @@ def test_bursts_are_no_excuse_for_a_warm_up() -> None:
     """A gamma schedule's rate is the same throughout."""
     run = make_run(np.linspace(40, 10, 600), workload=make_workload(load=Gamma(rate_hz=Rate(40.0), burstiness=0.5)))
     assert reasons(run) == ["warm_up"]
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_a_locust_file_whose_users_stayed_the_same_is_a_steady_load(steady: bool) -> None:
+    """Whatever the workload's own load is, which was not carried out."""
+    load = {"driver": "mine.py (Locust 2.47.0)", "steady": steady}
+    run = make_run(np.linspace(40, 10, 600), workload=make_workload(load=STEPS), load=load)
+    assert reasons(run) == (["warm_up"] if steady else [])
