@@ -11,7 +11,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from safetensors.numpy import load_file
 
-from bench import answers, resources
+from bench import answers, payloads, resources
 from bench.errors import UsageError
 from bench.recipes import onnx_file, recipe
 from bench.recipes.build import build
@@ -167,6 +167,18 @@ def test_full_precisions_keep_their_promise_and_it_is_not_idle(full: dict[str, B
     """At full size too, and a promise is at most four times what is measured."""
     for precision, difference in differences(full).items():
         assert difference <= RECIPE.precisions[precision] <= 4 * difference
+
+
+@pytest.mark.real
+def test_int8_in_float_steps_is_no_wrong_answer_and_another_request_s_is(full: dict[str, BuiltModel]) -> None:
+    """A runtime that fuses nothing moves answers by less than the recipe allows for, which is less than they are apart."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(full["int8"].onnx, options)
+    images = [request["input"] for request in payloads.make(resources.load_workload("resnet50"))[:3]]  # type: ignore[index]
+    moved = [session.run(["logits"], {"input": image})[0] - answered(full["int8"])[n] for n, image in enumerate(images)]
+    largest = float(np.abs(moved).max() / np.abs(answered(full["int8"])[:3]).max())
+    assert 0.03 < largest < RECIPE.moves["int8"] < smallest_difference(full["int8"])
 
 
 def test_onnx_reference_evaluator_agrees_with_onnx_runtime(tmp_path: Path) -> None:

@@ -215,12 +215,12 @@ def test_silence_is_measured_from_the_last_token() -> None:
 
     def make() -> None:
         for n in range(6):
-            threading.Event().wait(0.05)
+            threading.Event().wait(0.1)
             answer.emit(n, n == 5, "")
 
     maker = threading.Thread(target=make)
     maker.start()
-    assert answer.wait(200_000_000)
+    assert answer.wait(500_000_000)
     maker.join()
     assert answer.tokens == list(range(6))
     assert len(waits) <= 7
