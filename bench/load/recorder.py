@@ -20,6 +20,7 @@ ANSWERS_LIMIT = 8 * 2**20  # bytes of answers that a run keeps
 _FIELDS = ("id", "payload", "intended_ns", "start_ns", "end_ns", "status", "error", "check", "waited")
 _ROW = struct.Struct(f"{len(_FIELDS)}q")
 _CHUNK = 4096 * _ROW.size
+_AT_ONCE = 16  # of what was handed over, in one batch of the file
 _PENDING = 3  # stands in `check` until the reply has been looked at
 
 
@@ -94,11 +95,14 @@ class Recorder:
 
     def drain(self, writer: Writer) -> None:
         """Look at the replies that came and write the rows that were handed over."""
-        handed = [self._full.popleft() for _ in range(len(self._full))]
-        if not handed:
-            return
-        self._settle()
-        records = self._records(b"".join(handed))
+        left = len(self._full)
+        while left:
+            handed = [self._full.popleft() for _ in range(min(left, _AT_ONCE))]
+            left -= len(handed)
+            self._settle()
+            self._write(self._records(b"".join(handed)), writer)
+
+    def _write(self, records: np.ndarray, writer: Writer) -> None:
         pieces: list[tuple[Sequence[int], Sequence[int]]] = [((), ())] * (len(records) if self._streams else 0)
         for at in np.flatnonzero(records["check"] == _PENDING).tolist():
             settled = self._settled.pop(int(records["id"][at]))
@@ -106,7 +110,10 @@ class Recorder:
             self.errors += settled.error != OK
             if self._streams:
                 pieces[at] = settled.t_ns, settled.tokens
-        writer.write(records, *([Chunks.of(pieces)] if self._streams else []))
+        if self._streams:
+            writer.write(records, Chunks.of(pieces))
+        else:
+            writer.write(records)
 
     def rows(self) -> np.ndarray:
         """The rows that were handed over and not drained, with no reply looked at: of a burst that nobody keeps."""
@@ -125,8 +132,9 @@ class Recorder:
         answers.write(path, self.answers, limit=ANSWERS_LIMIT)
 
     def _settle(self) -> None:
-        # a reply is queued before its row, so every row that was handed over finds its reply looked at
-        while self._replies:
+        # a reply is queued before its row, so every row that was handed over finds its reply looked at; not "while": they go
+        # on coming, as fast as they are looked at if it comes to that
+        for _ in range(len(self._replies)):
             number, payload, verdict, answer = self._replies.popleft()
             if self._streams:
                 streamed = self._taken_apart(payload, answer)
