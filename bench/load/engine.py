@@ -11,7 +11,7 @@ from bench.arrivals import ClosedLoop
 from bench.load import streams
 from bench.load.connections import IN, NONE, OUT, Connections, Seat
 from bench.load.cpu import CpuShare
-from bench.load.pacer import Timer
+from bench.load.pacer import Timer, take_short_turns
 from bench.load.phases import NEVER, Phases
 from bench.load.pool import Pool
 from bench.load.recorder import Recorder
@@ -107,6 +107,8 @@ class Engine:
     # ------------------------------------------------------------ the thread
 
     def _main(self) -> None:
+        if not self._closed_loop:  # which waits for replies, and is no better for seeing each sooner
+            take_short_turns()
         try:
             poll, timer, bell, seats = self._connections.epoll.poll, self._timer.fd, self._bell, self._connections.seats
             over = False
