@@ -264,9 +264,10 @@ class Engine:
     def _send(self, seat: Seat, number: int, intended: int, waited: int = AT_ONCE) -> None:
         payload = self._turns[number % self._period]
         request = self._requests[payload]
-        seat.number, seat.payload, seat.intended, seat.id = number, payload, intended, request_id(number)
-        seat.waited = waited
-        _put_id(request.head, request.id_at, seat.id)
+        seat.number, seat.payload = number, payload
+        seat.intended, seat.waited = intended, waited
+        seat.id = id_ = request_id(number)
+        _put_id(request.head, request.id_at, id_)
         buffers = seat.line.ask(request)
         seat.start = start = time.perf_counter_ns()
         seat.deadline = start + self._timeout_ns

@@ -19,6 +19,7 @@ from bench.wire.line import Buffer
 ANSWERS_LIMIT = 8 * 2**20  # bytes of answers that a run keeps
 _FIELDS = ("id", "payload", "intended_ns", "start_ns", "end_ns", "status", "error", "check", "waited")
 _ROW = struct.Struct(f"{len(_FIELDS)}q")
+_pack = _ROW.pack
 _CHUNK = 4096 * _ROW.size
 _AT_ONCE = 16  # of what was handed over, in one batch of the file
 _PENDING = 3  # stands in `check` until the reply has been looked at
@@ -83,8 +84,10 @@ class Recorder:
             self.errors += 1
             self.messages.setdefault(error, message)
         self.done += 1
-        self._rows += _ROW.pack(number, payload, *times, status, error, check, waited)
-        if len(self._rows) >= _CHUNK:
+        intended, start, end = times
+        rows = self._rows
+        rows += _pack(number, payload, intended, start, end, status, error, check, waited)
+        if len(rows) >= _CHUNK:
             self.hand_over()
 
     def hand_over(self) -> None:
