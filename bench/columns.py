@@ -138,18 +138,25 @@ def _store(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def read_records(parquet: Path, streams: Sequence[Path]) -> tuple[np.ndarray, Chunks | None]:
     """Records (RECORD [n]) and, where replies were streamed, their chunks. An exception of DAMAGE."""
-    batches = list(_stored_batches(parquet, streams))
-    records = np.zeros(sum(len(b) for b in batches), RECORD)
-    chunks = _chunks(batches) if batches and "chunks_ns" in batches[0].schema.names else None
-    at = 0
-    while batches:
-        batch = batches.pop(0)
+    records = np.zeros(_count(parquet, streams), RECORD)  # filled batch by batch: of 10 M all batches take 0.5 GB once more
+    at, streamed = 0, []
+    for batch in _stored_batches(parquet, streams):
+        if at + len(batch) > len(records):  # written since they were counted
+            break
         part = records[at : at + len(batch)]
         for name in RECORD.names or ():
             if name != "waited" or name in batch.schema.names:  # which records of earlier versions do not tell
                 part[name] = _numbers(batch.column(name))
+        if "chunks_ns" in batch.schema.names:
+            streamed.append(batch.select([field.name for field in _CHUNKS]))
         at += len(batch)
-    return records, chunks
+    return records[:at], _chunks(streamed) if streamed else None
+
+
+def _count(parquet: Path, streams: Sequence[Path]) -> int:
+    if parquet.exists():
+        return int(pq.read_metadata(parquet).num_rows)
+    return sum(len(batch) for batch in _stored_batches(parquet, streams))
 
 
 def read_samples(parquet: Path, streams: Sequence[Path]) -> Samples:
@@ -192,8 +199,8 @@ def _stored_batches(parquet: Path, streams: Sequence[Path]) -> Iterator[pa.Recor
         for stream in streams:
             yield from _batches(stream)
         return
-    with pq.ParquetFile(parquet) as file:
-        yield from file.iter_batches(batch_size=1 << 20)
+    with pq.ParquetFile(parquet, pre_buffer=False) as file:  # or whole row groups stay in memory until the last is read
+        yield from file.iter_batches(batch_size=1 << 16)
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:

@@ -1,14 +1,14 @@
 """How often the intervals of `bench.analysis` hold the truth, on simulated servers whose truth is known; printed as Markdown.
 
-python -m bench.evidence.calibration [--replications 1000]
+python -m bench.evidence.calibration [--replications 1000] [--output FILE]
 """
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from bench.analysis import distribution, stats
 from bench.analysis.quantiles import order_statistic
 from bench.analysis.validity.steady import trend
-from bench.evidence import calibration_streams
+from bench.evidence import calibration_streams, page
 from bench.evidence.coverage import Tally, percent, table
 
 QUANTILES = (0.5, 0.99)
@@ -231,9 +231,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables, a row as soon as it is known."""
     parser = argparse.ArgumentParser(prog="python -m bench.evidence.calibration", description=__doc__)
     parser.add_argument("--replications", type=int, default=1000)
-    for line in report(parser.parse_args(arguments).replications):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+    page.add_output(parser)
+    options = parser.parse_args(arguments)
+    heading = page.heading("How often the intervals are right", "make verify-calibration")
+    page.publish(chain(heading, report(options.replications)), options.output)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def _said(command: list[str]) -> str:
 def report(row: Row, say: Callable[[str], None]) -> list[str]:
     """The Markdown of the comparison: `row` is what bench itself reported of the same scenario."""
     return [
-        "# What others report of the same stall",
+        "## What others report of the same stall",
         "",
         "The same server and rate, another generator: it stands still for 1 s of 20 s, so that one request in twenty or more",
         "waited. Stock Locust's users (HttpUser, constant_throughput) wait for their replies and send nothing meanwhile;",

@@ -1,6 +1,6 @@
 """How true the times of streams are: a scripted server's own book against what a run records, printed as Markdown.
 
-python -m bench.evidence.stream_accuracy [--requests 240] [--users 4]
+python -m bench.evidence.stream_accuracy [--requests 240] [--users 4] [--output FILE]
 """
 
 import argparse
@@ -21,6 +21,7 @@ from bench.analysis.streaming import of_records
 from bench.clock import SystemClock
 from bench.endpoint import Endpoint
 from bench.errors import RunError
+from bench.evidence import page
 from bench.evidence.script import FIRST_MS, GAP_MS, LARGEST, MODEL, Book
 from bench.load.process import LocustLoad
 from bench.record import OK, Run
@@ -166,9 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.evidence.stream_accuracy", description=__doc__)
     parser.add_argument("--requests", type=int, default=240)
     parser.add_argument("--users", type=int, default=4)
+    page.add_output(parser)
     options = parser.parse_args(arguments)
     rows = [row for kind in KINDS for row in measure(kind, options.requests, options.users)]
-    sys.stdout.writelines(line + "\n" for line in report(rows, options.requests, options.users))
+    heading = page.heading("How true the times of streams are", "make verify-streams")
+    page.publish([*heading, *report(rows, options.requests, options.users)], options.output)
     return 0 if all(row.held() for row in rows if row.kind != "triton-grpc") else 1
 
 

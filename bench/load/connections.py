@@ -94,7 +94,12 @@ class Connections:
             seat.rest += [memoryview(bytes(buffer)) for buffer in buffers]
             return
         try:
-            taken = seat.socket.send(buffers[0]) if len(buffers) == 1 else seat.socket.sendmsg(buffers[:_MOST])
+            if len(buffers) == 1:
+                taken = seat.socket.send(buffers[0])
+                if taken == len(buffers[0]):
+                    return
+            else:
+                taken = seat.socket.sendmsg(buffers[:_MOST])
         except BlockingIOError:
             taken = 0
         for buffer in buffers:

@@ -102,20 +102,24 @@ def _more(count: int) -> bytes:
     return _frame(8, 0, 0, count.to_bytes(4))
 
 
-def _literal(name: bytes, value: bytes) -> bytes:
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+def _indexed(name: bytes, value: bytes) -> bytes:
+    return b"\x40" + bytes([len(name)]) + name + bytes([len(value)]) + value
 
 
-_FIRST = b"\x88" + _literal(b"content-type", b"application/grpc")
-_LAST = _literal(b"grpc-status", b"0")
-_PIECES = (
-    len(_FIRST).to_bytes(3) + b"\1\4", _FIRST + b"\0\0\5\0\0", b"\0" * 5 + len(_LAST).to_bytes(3) + b"\1\5", _LAST
-)  # fmt: skip
+def _pieces(first: bytes, last: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """A reply with these header blocks, without the numbers of its stream."""
+    message = first + b"\0\0\5\0\0"
+    return len(first).to_bytes(3) + b"\1\4", message, b"\0" * 5 + len(last).to_bytes(3) + b"\1\5", last
+
+
+# as gRPC's servers do: fields are spelled out in the first reply, and after that named by their numbers in the client's table
+_FIRST = _pieces(b"\x88" + _indexed(b"content-type", b"application/grpc"), _indexed(b"grpc-status", b"0"))
+_LATER = _pieces(b"\x88\xbf", b"\xbe")
 
 
 def _answer(stream: bytes) -> bytes:
     """Headers, an empty message, trailers."""
-    first, message, last, end = _PIECES
+    first, message, last, end = _FIRST if stream == b"\0\0\0\1" else _LATER
     return b"".join((first, stream, message, stream, last, stream, end))
 
 

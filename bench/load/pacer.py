@@ -1,13 +1,16 @@
-"""A timerfd: wakes a thread at an absolute time of the monotonic clock."""
+"""A timerfd: wakes a thread at an absolute time of the monotonic clock; and what makes the kernel run it soon after."""
 
 import contextlib
 import ctypes
 import os
+import platform
 import select
 import time
 
 _CLOCK_MONOTONIC, _TFD_NONBLOCK, _TFD_CLOEXEC, _TFD_ABSTIME = 1, 0o4000, 0o2000000, 1
 _libc = ctypes.CDLL(None, use_errno=True)
+TURN_NS = 100_000  # the shortest that the kernel gives
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # system calls by number: C libraries have no function for it
 
 
 class _Itimerspec(ctypes.Structure):
@@ -35,6 +38,27 @@ class Timer:
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+class _SchedAttr(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_uint32), ("policy", ctypes.c_uint32), ("flags", ctypes.c_uint64), ("nice", ctypes.c_int32),
+        ("priority", ctypes.c_uint32), ("runtime", ctypes.c_uint64), ("deadline", ctypes.c_uint64), ("period", ctypes.c_uint64),
+    )  # fmt: skip
+
+
+def take_short_turns() -> bool:
+    """Have the calling thread run in turns of 0.1 ms, not of some ms: one who asks for less is let in sooner.
+
+    On a busy machine a thread that waits for a timer runs some times sooner then. Linux 6.12 and later; before it, and where it
+    is not allowed, nothing changes. Whether the kernel took it.
+    """
+    number = _SCHED_SETATTR.get(platform.machine())
+    if number is None:
+        return False
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    wanted = _SchedAttr(ctypes.sizeof(_SchedAttr), 0, 0, nice, 0, TURN_NS, 0, 0)
+    return bool(_libc.syscall(number, 0, ctypes.byref(wanted), 0) == 0)
 
 
 def sleep_until(t_ns: int) -> None:

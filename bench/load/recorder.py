@@ -1,6 +1,6 @@
 """From the thread that measures to the disk: rows go in on one side, checked records come out on the other."""
 
-from array import array
+import struct
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,14 @@ from bench.load.pool import Pool
 from bench.record import ANSWER, AT_ONCE, BROKEN, DIFFERENT, NOT_COMPARED, OK, PROTOCOL, RECORD, Chunks
 from bench.targets.base import FINE, Streamed, Verdict
 from bench.tensors import Tensors
+from bench.wire.line import Buffer
 
 ANSWERS_LIMIT = 8 * 2**20  # bytes of answers that a run keeps
-_FIELDS = len(RECORD.names or ())
-_CHUNK = 4096 * _FIELDS
+_FIELDS = ("id", "payload", "intended_ns", "start_ns", "end_ns", "status", "error", "check", "waited")
+_ROW = struct.Struct(f"{len(_FIELDS)}q")
+_pack = _ROW.pack
+_CHUNK = 4096 * _ROW.size
+_AT_ONCE = 16  # of what was handed over, in one batch of the file
 _PENDING = 3  # stands in `check` until the reply has been looked at
 
 
@@ -40,15 +44,15 @@ class _Settled(NamedTuple):
 class Recorder:
     """`add` belongs to the measuring thread and does as little as can be; `drain` looks at replies and writes on another.
 
-    Rows gather in a flat array of int64 (no object a row, nothing for the garbage collector), which changes hands whole.
+    Rows gather as int64 in a row of bytes (no object a row, nothing for the garbage collector), which changes hands whole.
     Where replies are streamed, every one that began is taken apart.
     """
 
     def __init__(self, pool: Pool, worker: int = 0) -> None:
         self._pool, self._worker = pool, worker
-        self._every, self._items, self._streams = pool.every, pool.items, pool.streams
-        self._rows = array("q")
-        self._full: deque[array[int]] = deque()
+        self._every, self._items, self._streams = pool.every, np.array(pool.items, np.uint32), pool.streams
+        self._rows = bytearray()
+        self._full: deque[bytearray] = deque()
         self._replies: deque[tuple[int, int, Verdict, Any]] = deque()
         self._unseen = bytearray(local < KEPT for local in pool.local)
         self._settled: dict[int, _Settled] = {}
@@ -80,8 +84,9 @@ class Recorder:
             self.errors += 1
             self.messages.setdefault(error, message)
         self.done += 1
+        intended, start, end = times
         rows = self._rows
-        rows.extend((number, payload, *times, self._items[payload], status, error, check, self._worker, waited))
+        rows += _pack(number, payload, intended, start, end, status, error, check, waited)
         if len(rows) >= _CHUNK:
             self.hand_over()
 
@@ -89,35 +94,50 @@ class Recorder:
         """Give the rows so far to `drain`; called by the measuring thread."""
         if self._rows:
             self._full.append(self._rows)
-            self._rows = array("q")
+            self._rows = bytearray()
 
     def drain(self, writer: Writer) -> None:
         """Look at the replies that came and write the rows that were handed over."""
-        while self._full:
-            records = _records(self._full.popleft())
+        left = len(self._full)
+        while left:
+            handed = [self._full.popleft() for _ in range(min(left, _AT_ONCE))]
+            left -= len(handed)
             self._settle()
-            pieces: list[tuple[Sequence[int], Sequence[int]]] = [((), ())] * len(records)
-            for at in np.flatnonzero(records["check"] == _PENDING).tolist():
-                settled = self._settled.pop(int(records["id"][at]))
-                records["check"][at], records["error"][at] = settled.check, settled.error
-                pieces[at] = settled.t_ns, settled.tokens
-                self.errors += settled.error != OK
+            self._write(self._records(b"".join(handed)), writer)
+
+    def _write(self, records: np.ndarray, writer: Writer) -> None:
+        pieces: list[tuple[Sequence[int], Sequence[int]]] = [((), ())] * (len(records) if self._streams else 0)
+        for at in np.flatnonzero(records["check"] == _PENDING).tolist():
+            settled = self._settled.pop(int(records["id"][at]))
+            records["check"][at], records["error"][at] = settled.check, settled.error
+            self.errors += settled.error != OK
             if self._streams:
-                writer.write(records, Chunks.of(pieces))
-            else:
-                writer.write(records)
+                pieces[at] = settled.t_ns, settled.tokens
+        if self._streams:
+            writer.write(records, Chunks.of(pieces))
+        else:
+            writer.write(records)
 
     def rows(self) -> np.ndarray:
         """The rows that were handed over and not drained, with no reply looked at: of a burst that nobody keeps."""
-        return np.concatenate([_records(rows) for rows in self._full]) if self._full else np.empty(0, RECORD)
+        return np.concatenate([self._records(rows) for rows in self._full]) if self._full else np.empty(0, RECORD)
+
+    def _records(self, rows: Buffer) -> np.ndarray:
+        flat = np.frombuffer(rows, np.int64).reshape(-1, len(_FIELDS))
+        records = np.empty(len(flat), RECORD)
+        for column, name in enumerate(_FIELDS):
+            records[name] = flat[:, column]
+        records["items"], records["worker"] = self._items[records["payload"]], self._worker
+        return records
 
     def keep(self, path: Path) -> None:
         """Write the answers that were kept."""
         answers.write(path, self.answers, limit=ANSWERS_LIMIT)
 
     def _settle(self) -> None:
-        # a reply is queued before its row, so every row that was handed over finds its reply looked at
-        while self._replies:
+        # a reply is queued before its row, so every row that was handed over finds its reply looked at; not "while": they go
+        # on coming, as fast as they are looked at if it comes to that
+        for _ in range(len(self._replies)):
             number, payload, verdict, answer = self._replies.popleft()
             if self._streams:
                 streamed = self._taken_apart(payload, answer)
@@ -163,11 +183,3 @@ class Recorder:
         except Exception as problem:  # whatever a server sent, the run goes on
             message = f"a stream cannot be taken apart: {type(problem).__name__}: {str(problem)[:200]}"
             return Streamed((), (), {}, Verdict(PROTOCOL, message))
-
-
-def _records(rows: "array[int]") -> np.ndarray:
-    flat = np.frombuffer(rows, np.int64).reshape(-1, _FIELDS)
-    records = np.empty(len(flat), RECORD)
-    for column, name in enumerate(RECORD.names or ()):
-        records[name] = flat[:, column]
-    return records

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from bench.arrivals import ClosedLoop
-from bench.load.pacer import sleep_until
+from bench.load.pacer import sleep_until, take_short_turns
 from bench.load.phases import Phases
 from bench.load.pool import Pool
 from bench.load.recorder import Recorder
@@ -128,6 +128,7 @@ class CallEngine:
         return self.phases.limit_ns(self._workload.timeout_ns, self._streams)
 
     def _pace(self) -> None:
+        take_short_turns()
         assert self.phases is not None
         try:
             for number, offset in self._share.schedule(self._workload):

@@ -119,5 +119,5 @@ def _utilization(run: Run, summary: Summary) -> tuple[str, str, str]:
 
 def axis(run: Run) -> drawing.TimeAxis:
     """Time from the first send, warm-up included, to the end of the window."""
-    first = float(series.seconds(run.records["intended_ns"], run).min()) if len(run.records) else 0.0
+    first = float(series.seconds(run.records["intended_ns"].min(), run)) if len(run.records) else 0.0
     return drawing.TimeAxis("time, s", min(first, 0.0), 0.0, series.length_s(run))

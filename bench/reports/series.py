@@ -45,7 +45,7 @@ EMPTY = Curve(np.empty(0), np.empty(0))
 
 
 def latencies(run: Run, part: Measured | None = None) -> Curve:
-    """(intended send in s since the window began, latency in ms) of each request that succeeded, warm-up included.
+    """(intended send in s since the window began, latency in ms) of each request that succeeded, warm-up included, in order.
 
     Of all requests, or of those of a part of a mix.
     """
@@ -53,7 +53,15 @@ def latencies(run: Run, part: Measured | None = None) -> Curve:
     if part is not None and part.of is not None:
         good &= part.of
     intended = run.records["intended_ns"][good]
-    return Curve(seconds(intended, run), (run.records["end_ns"][good] - intended) / 1e6)
+    return in_time(seconds(intended, run), (run.records["end_ns"][good] - intended) / 1e6)
+
+
+def in_time(t: np.ndarray, y: np.ndarray) -> Curve:
+    """The same points in the order of time."""
+    if np.all(t[1:] >= t[:-1]):  # sorting 10 M again takes a second
+        return Curve(t, y)
+    order = np.argsort(t, kind="stable")
+    return Curve(t[order], y[order])
 
 
 def failures(run: Run, limit: int) -> np.ndarray:
@@ -132,23 +140,24 @@ def cdf(values: np.ndarray, points: int = POINTS) -> Curve:
         return EMPTY
     nines = np.linspace(0, math.log10(max(len(values), 2)), min(points, max(len(values), 2)))
     q = 1 - 10.0**-nines
-    return Curve(np.quantile(values, q, method="inverted_cdf"), q)
+    at = np.maximum(np.ceil(len(values) * q - 1), 0).astype(np.int64)
+    return Curve(np.sort(values)[at], q)
 
 
 def dots(t: np.ndarray, y: np.ndarray, limit: int = DOTS) -> Curve:
     """At most `limit` of the points, chosen evenly, in the order of time."""
-    order = np.argsort(t, kind="stable")
-    if len(order) > limit:
-        order = order[np.linspace(0, len(order) - 1, limit).astype(np.int64)]
-    return Curve(t[order], y[order])
+    ordered = in_time(t, y)
+    if len(t) <= limit:
+        return ordered
+    some = np.linspace(0, len(t) - 1, limit).astype(np.int64)
+    return Curve(ordered.x[some], ordered.y[some])
 
 
 def slowest(t: np.ndarray, y: np.ndarray, limit: int = DOTS) -> Curve:
     """The largest of each stretch of time, which `dots` may have left out; nothing where it left out none."""
     if len(t) <= limit:
         return EMPTY
-    order = np.argsort(t, kind="stable")
-    t, y = t[order], y[order]
+    t, y = in_time(t, y)
     starts = np.linspace(0, len(t), limit // 8 + 1).astype(np.int64)
     peaks = [start + int(np.argmax(y[start:stop])) for start, stop in pairwise(starts)]
     return Curve(t[peaks], y[peaks])
@@ -156,9 +165,8 @@ def slowest(t: np.ndarray, y: np.ndarray, limit: int = DOTS) -> Curve:
 
 def running_quantile(t: np.ndarray, y: np.ndarray, q: float, edges: np.ndarray, least: int = 5) -> Curve:
     """The quantile of `y` between every two edges of time, at their middle; NaN where fewer than `least` stand behind it."""
-    bins = np.searchsorted(edges, t, side="right") - 1
-    order = np.argsort(bins, kind="stable")
-    parts = np.split(y[order], np.searchsorted(bins[order], np.arange(len(edges))))[1:-1]
+    t, y = in_time(t, y)
+    parts = np.split(y, np.searchsorted(t, edges))[1:-1]
     values = np.array([np.quantile(part, q) if len(part) >= least else np.nan for part in parts])
     return Curve((edges[:-1] + edges[1:]) / 2, values)
 

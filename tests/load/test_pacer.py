@@ -1,14 +1,18 @@
 """The timer that wakes a thread."""
 
 import os
+import re
 import resource
 import select
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from bench.load.pacer import Timer, sleep_until
+from bench.load import pacer
+from bench.load.pacer import TURN_NS, Timer, sleep_until, take_short_turns
 from bench.testing import MS
 
 LIMIT_MS = 20_000  # a wait this long means that it will never come
@@ -95,3 +99,33 @@ def test_a_sleep_works_beside_a_thousand_connections() -> None:
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def turn_ns() -> int | None:
+    """How long the calling thread runs at a time, where the kernel tells."""
+    path = Path("/proc/thread-self/sched")
+    found = re.search(r"^se\.slice\s*:\s*(\d+)", path.read_text() if path.exists() else "", re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def test_short_turns_are_for_the_thread_that_takes_them() -> None:
+    """Where the kernel has them at all; the others go on as before."""
+    seen: list[int | None] = []
+
+    def take() -> None:
+        if take_short_turns():
+            seen.append(turn_ns())
+
+    before = turn_ns()
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    assert turn_ns() == before
+    assert seen in ([], [None], [TURN_NS], [before])  # what a kernel before 6.12 takes and does not do
+
+
+def test_a_machine_whose_system_calls_are_not_known_goes_on_without_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is called by the number of another machine's."""
+    monkeypatch.setattr(pacer.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(pacer, "_libc", None)
+    assert take_short_turns() is False

@@ -110,6 +110,22 @@ def test_one_reply_in_every_is_compared_and_the_first_to_each_request(drained: D
     assert set(records["check"]) == {SAME, NOT_COMPARED}
 
 
+def test_a_drain_ends_though_replies_go_on_coming(drained: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is looked at the next comes: it is left for the next drain."""
+    recorder, outputs = make_recorder(answers=ONES), Echoing.outputs
+
+    def slow(self: Echoing, answer: Any) -> Tensors:
+        if recorder.done < 50:
+            good(recorder, recorder.done)
+        return outputs(self, answer)
+
+    monkeypatch.setattr(Echoing, "outputs", slow)
+    good(recorder, 0)
+    assert list(drained(recorder)["id"]) == [0]
+    assert recorder.done == 2
+    assert list(drained(recorder)["id"]) == [1]
+
+
 def test_without_a_reference_nothing_is_compared(drained: Drain) -> None:
     """No check is left open: each says that it was not made."""
     recorder = make_recorder()
