@@ -15,6 +15,7 @@ from bench.wire.line import Buffer
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 NONE = -1
+PIECE = 16384  # larger reads cost an mmap each
 _MOST = 512  # buffers that are given to the system at once; it takes 1024
 
 
@@ -23,7 +24,7 @@ class Seat:
 
     __slots__ = (
         "connected", "deadline", "fd", "id", "intended", "line", "marks", "number", "payload", "released", "replies", "rest",
-        "socket", "start", "waited",
+        "room", "socket", "start", "waited",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -32,6 +33,7 @@ class Seat:
         self.fd = NONE
         self.connected = False
         self.replies = 0  # on this connection
+        self.room = PIECE  # for what is read at once
         self.number = self.payload = self.deadline = 0
         self.intended = self.start = NONE
         self.waited = self.released = 0
@@ -62,7 +64,7 @@ class Connections:
             self.refused.append((seat, os.strerror(problem)))
             return
         seat.socket = connection if self._tls is None else TlsSocket(connection, self._tls, self._host)
-        seat.fd, seat.connected, seat.replies = connection.fileno(), False, 0
+        seat.fd, seat.connected, seat.replies, seat.room = connection.fileno(), False, 0, PIECE
         seat.line = self._new_line()
         seat.deadline = time.perf_counter_ns() + self._timeout_ns
         self.seats[seat.fd] = seat

@@ -17,7 +17,7 @@ from bench.load.pool import Pool
 from bench.load.recorder import Recorder
 from bench.load.share import WHOLE, Share
 from bench.record import AT_ONCE, CLOSED, CONNECT, CONNECTING, PROTOCOL, QUEUED, STALLED, TIMEOUT
-from bench.targets.base import Verdict, request_id
+from bench.targets.base import FINE, Verdict, request_id
 from bench.units import format_exact_duration
 from bench.wire.line import Buffer, ProtocolError, Reply
 from bench.workload import Workload
@@ -26,7 +26,7 @@ SWEEP_NS = 50_000_000  # how often deadlines are looked at and rows handed over
 BACKOFF_NS = 100_000_000  # how long a user waits after a connection that was refused, or closed before it had brought a reply
 LATE_NS = 1_000_000  # from then on a release is late
 GRACE_NS = 2 * 10**9  # how long an interrupted run waits for what is under way
-_PIECE = 16384  # larger reads cost an mmap each
+_SHORT = 470  # bytes for which CPython has a place at hand
 _put_id = struct.Struct("16s").pack_into
 
 
@@ -49,6 +49,7 @@ class Engine:
         self._turns, self._period = pool.turns, len(pool.turns)
         self._closed_loop = isinstance(workload.load, ClosedLoop)
         self._streams = pool.streams
+        self._learns = not self._streams and hasattr(pool.target, "varying")
         self._keeps = getattr(pool.target, "keeps_connections", True)  # False: whatever a reply's head says
         self._connections = Connections(pool.target, self._timeout_ns)
         self._tls = getattr(pool.target, "tls", None) is not None
@@ -269,10 +270,13 @@ class Engine:
         seat.id = id_ = request_id(number)
         _put_id(request.head, request.id_at, id_)
         buffers = seat.line.ask(request)
+        self.sent += 1
         seat.start = start = time.perf_counter_ns()
         seat.deadline = start + self._timeout_ns
-        self.sent += 1
-        self._put(seat, buffers)
+        try:
+            self._connections.put(seat, buffers)
+        except OSError as error:
+            self._lost(seat, CLOSED, f"the connection was closed: {error.strerror}", time.perf_counter_ns())
 
     def _put(self, seat: Seat, buffers: Sequence[Buffer]) -> None:
         try:
@@ -298,7 +302,7 @@ class Engine:
 
     def _receive(self, seat: Seat) -> None:
         try:
-            piece = seat.socket.recv(_PIECE)
+            piece = seat.socket.recv(seat.room)
         except BlockingIOError:
             return
         except OSError as error:
@@ -306,6 +310,12 @@ class Engine:
             return
         now = time.perf_counter_ns()
         line = seat.line
+        if learns := self._learns and seat.intended != NONE and not self._recorder.wants(seat.number, seat.payload):
+            status = line.repeats(piece, seat.id)
+            if status is not None:  # nearly always
+                self._recorder.good(seat.number, seat.payload, seat.intended, seat.start, now, status, seat.waited)
+                self._answered(seat, now, True)
+                return
         try:
             reply = line.feed(piece) if piece else line.end()
         except ProtocolError as error:
@@ -317,27 +327,36 @@ class Engine:
             there = line.body_bytes if reply is None else len(reply.body)
             streams.mark(seat, there, now, self._timeout_ns)
         if reply is not None:
-            self._reply(seat, reply, now)
+            self._reply(seat, reply, now, piece if learns else b"")
         elif piece:
             self._pay(seat)
         else:
             self._lost(seat, CLOSED, "the connection was closed before the reply began", now)
 
-    def _reply(self, seat: Seat, reply: Reply, now: int) -> None:
-        # not in several functions, though it is several things: a call costs half a microsecond here, at every reply
-        intended, payload, head = seat.intended, seat.payload, reply.head
-        if intended == NONE:
+    def _reply(self, seat: Seat, reply: Reply, now: int, piece: bytes) -> None:
+        """A reply came; where the line is to know the next like it, by its last `piece`."""
+        if seat.intended == NONE:
             self._lost(seat, PROTOCOL, "a reply that nobody asked for", now)
             return
-        verdict = self._judges[payload](reply, seat.id)
+        verdict = self._judges[seat.payload](reply, seat.id)
+        if piece and verdict == FINE and (varying := self._pool.target.varying(reply, seat.id)) is not None:
+            seat.line.learn(piece, reply, varying)
+            if len(piece) < _SHORT:
+                seat.room = len(piece) + 1
         answer = streams.whole(seat, verdict, reply) if self._streams else reply
-        self._recorder.add(seat.number, payload, (intended, seat.start, now), head.status, verdict, answer, seat.waited)
+        times = seat.intended, seat.start, now
+        self._recorder.add(seat.number, seat.payload, times, reply.head.status, verdict, answer, seat.waited)
+        self._answered(seat, now, reply.head.keep_alive)
+
+    def _answered(self, seat: Seat, now: int, kept: bool) -> None:
+        """A request was answered and recorded: on to the next."""
+        intended = seat.intended
         seat.intended = seat.start = NONE
         seat.replies += 1
         phases = self.phases
         assert phases is not None
         phases.replied(intended, now)
-        if seat.rest or not (self._keeps and head.keep_alive):
+        if seat.rest or not (self._keeps and kept):
             self._again(seat, now)
         elif self._closed_loop and now < phases.end_ns and not (self._due or self._leaving):
             self._send(seat, next(self._numbers), now)

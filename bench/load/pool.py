@@ -10,7 +10,9 @@ from bench.mix import Turns
 from bench.payloads import Prompt, Request
 from bench.targets.base import CallReply, Streamed, Verdict
 from bench.tensors import Tensors
+from bench.wire.http1 import joined
 from bench.wire.line import Reply, WireRequest
+from bench.wire.upload import framed
 from bench.workload import Workload
 
 
@@ -21,6 +23,10 @@ class Member(NamedTuple):
     target: Any  # a WireTarget or a CallTarget
     requests: Sequence[Request]
     reference: Reference
+
+
+def _compact(request: WireRequest) -> WireRequest:
+    return framed(request) if request.block else joined(request)
 
 
 class Pool:
@@ -58,7 +64,7 @@ class Pool:
     def wire(self) -> tuple[list[WireRequest], list[Callable[[Reply, bytes], Verdict]]]:
         """The serialized requests, and what judges the reply to each: made once."""
         if self._wired is None:
-            requests = [request for member in self.members for request in member.target.requests(member.requests)]
+            requests = [_compact(request) for member in self.members for request in member.target.requests(member.requests)]
             self._wired = requests, [self.members[p].target.judge for p in self.part]
         return self._wired
 

@@ -76,7 +76,7 @@ class Recorder:
             self._replies.append((number, payload, verdict, answer))
             check = _PENDING
         elif error == OK:
-            if self._unseen[payload] or number % self._every[payload] == 0:
+            if self.wants(number, payload):
                 self._unseen[payload] = 0
                 self._replies.append((number, payload, FINE, answer))
                 check = _PENDING
@@ -89,6 +89,18 @@ class Recorder:
         rows += _pack(number, payload, intended, start, end, status, error, check, waited)
         if len(rows) >= _CHUNK:
             self.hand_over()
+
+    def good(self, number: int, payload: int, intended: int, start: int, end: int, status: int, waited: int) -> None:
+        """`add`, of a good answer that it does not want to look at."""
+        self.done += 1
+        rows = self._rows
+        rows += _pack(number, payload, intended, start, end, status, OK, NOT_COMPARED, waited)
+        if len(rows) >= _CHUNK:
+            self.hand_over()
+
+    def wants(self, number: int, payload: int) -> bool:
+        """Whether the answer to a request would be looked at, if it is good."""
+        return bool(self._unseen[payload]) or not number % self._every[payload]
 
     def hand_over(self) -> None:
         """Give the rows so far to `drain`; called by the measuring thread."""

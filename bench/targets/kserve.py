@@ -18,7 +18,7 @@ from bench.targets.control import ask, instead
 from bench.targets.kserve_model import Config, Served
 from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
 from bench.wire import http1
-from bench.wire.line import Reply, WireRequest
+from bench.wire.line import Reply, Varying, WireRequest
 from bench.words import Word
 from bench.workload import Workload
 
@@ -104,6 +104,11 @@ class KServeHttp:
         except (ValueError, KeyError, TypeError, AttributeError):
             return Verdict(PROTOCOL, f"the reply is no KServe v2 inference reply: {reply.body[:80]!r}")
         return self._memo.put(key, len(reply.body), verdict) if _HEADER_LENGTH in reply.head.headers else verdict
+
+    def varying(self, reply: Reply, id_: bytes) -> Varying | None:
+        """What is another in every good reply: the id that Triton puts first, and binary tensors, which come last."""
+        text = _header_length(reply)
+        return Varying(len(_ID), ((text, len(reply.body)),)) if reply.body.startswith(_ID + id_) else None
 
     def outputs(self, answer: Reply) -> Tensors:
         document = _document(answer)

@@ -15,7 +15,7 @@ from bench.targets.kserve_model import Config, Served
 from bench.tensors import Tensors, TensorSpec
 from bench.wire import frames, grpc
 from bench.wire.http2 import Http2Line
-from bench.wire.line import ProtocolError, Reply, WireRequest
+from bench.wire.line import ProtocolError, Reply, Varying, WireRequest
 from bench.words import Word
 from bench.workload import Workload
 
@@ -60,6 +60,10 @@ class KServeGrpc:
         if verdict == FINE:
             self._layouts.learn(reply.body)
         return verdict
+
+    def varying(self, reply: Reply, id_: bytes) -> Varying | None:
+        """What is another in every good reply: the id, and the raw contents."""
+        return kserve_messages.varying(reply.body, id_)
 
     def outputs(self, answer: Reply) -> Tensors:
         return kserve_messages.tensors(kserve_messages.reply_of(answer.body))

@@ -13,7 +13,7 @@ from bench.targets import kserve_model
 from bench.targets.base import FINE, Verdict
 from bench.tensors import NUMPY_TYPES, Tensors, TensorSpec
 from bench.wire import grpc
-from bench.wire.line import ProtocolError, WireRequest
+from bench.wire.line import ProtocolError, Varying, WireRequest
 from bench.workload import Model
 
 _NO_ID = "0" * 16
@@ -68,6 +68,14 @@ class Layouts:
             at = end
         if id_at and len(parts) > 1 and (len(body) in self._known or len(self._known) < _KNOWN):
             self._known[len(body)] = (id_at, (*parts, (at, body[at:])))
+
+
+def varying(body: bytes, id_: bytes) -> Varying | None:
+    """Where the id and the raw contents are in a good reply's body; None where there is no such id in front of them."""
+    places = [(number, begin, end) for number, begin, end in _fields(body) if number in (_ID_FIELD, _RAW_FIELD)]
+    if not places or places[0][0] != _ID_FIELD or body[places[0][1] : places[0][2]] != id_:
+        return None
+    return Varying(places[0][1], tuple((begin, end) for number, begin, end in places[1:] if number == _RAW_FIELD))
 
 
 def _fields(body: bytes) -> Iterator[tuple[int, int, int]]:

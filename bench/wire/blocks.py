@@ -17,11 +17,16 @@ class Blocks:
     another block changes that: so it is decoded once and known by its bytes after.
     """
 
-    __slots__ = ("_decoder", "_known")
+    __slots__ = ("_decoder", "_known", "changes")
 
     def __init__(self) -> None:
         self._decoder = Decoder(HEAD_LIMIT)
         self._known: dict[bytes, dict[bytes, bytes]] = {}
+        self.changes = 0  # of the table
+
+    def remembers(self, block: bytes) -> bool:
+        """Whether a block means what it meant for as long as there are no further `changes`."""
+        return block in self._known
 
     def read(self, block: bytes) -> dict[bytes, bytes]:
         """The fields of a block, not to be changed; ProtocolError."""
@@ -36,6 +41,7 @@ class Blocks:
             fields[b"grpc-message"] = unquote_to_bytes(fields[b"grpc-message"])
         if not block or min(block) < 0x80:  # not numbers only: it may have changed the table
             self._known.clear()
+            self.changes += 1
         elif len(self._known) < _KEPT:
             self._known[block] = fields
         return fields

@@ -12,6 +12,7 @@ END_HEADERS, PADDED, WITH_PRIORITY = 0x4, 0x8, 0x20
 ENABLE_PUSH, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 2, 4, 5
 
 HEAD_BYTES = 9
+STREAM_AT = 5  # in a frame's head
 FRAME_BYTES = 16384  # the largest payload that anyone may send unasked
 WINDOW = 65535  # of a connection and of each stream, before anything is said
 MOST = 2**31 - 1  # the largest window, and the last stream

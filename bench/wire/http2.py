@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from bench.wire import frames, grpc
 from bench.wire.blocks import HEAD_LIMIT, Blocks
 from bench.wire.frames import HEAD_BYTES, MOST, at_least, code_name, frame, unpadded
-from bench.wire.line import Buffer, Head, ProtocolError, Reply, WireRequest
+from bench.wire.line import Buffer, Head, ProtocolError, Reply, Varying, WireRequest
+from bench.wire.pattern import KNOWN, ROOM_BYTES, FramedPattern, framed
 from bench.wire.upload import Upload
 
 REFILL = 2**30  # bytes received after which the windows are filled up again
@@ -15,8 +16,9 @@ class Http2Line:
     """A `Line`: one stream after another, each with one request and what answers it."""
 
     __slots__ = (
-        "_begun", "_block", "_block_flags", "_blocks", "_failed", "_head", "_last", "_last_head", "_leaving", "_owed",
-        "_pieces", "_received", "_rest", "_stream", "_stream_received", "_upload", "body_bytes",
+        "_begun", "_block", "_block_flags", "_blocks", "_changes", "_failed", "_fresh", "_head", "_last", "_last_head",
+        "_leaving", "_owed", "_patterns", "_pieces", "_plain", "_received", "_rest", "_stream", "_stream_received", "_upload",
+        "body_bytes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -35,14 +37,19 @@ class Http2Line:
         self.body_bytes = 0
         self._received = self._stream_received = 0  # since the windows were filled
         self._last_head: tuple[dict[bytes, bytes] | None, dict[bytes, bytes], Head] | None = None
+        # of good replies, by their length, while the header blocks mean the same; None where they have none
+        self._patterns: dict[int, FramedPattern | None] = {}
+        self._changes = 0
+        self._plain = False  # whether nothing is cut off, running out or coming to its end
+        self._fresh = False  # whether, besides, a whole request was sent and nothing has come since
 
     def opening(self) -> bytes:
         return frames.opening()
 
     def ask(self, request: WireRequest) -> Sequence[Buffer]:
-        self._stream = self._last = self._last + 2
-        self._head, self._pieces, self.body_bytes, self._stream_received = None, [], 0, 0
-        buffers = self._upload.begin(self._stream, request)
+        self._stream = self._last = stream = self._last + 2
+        buffers = self._upload.begin(stream, request)
+        self._fresh = self._plain and not self._upload.unsent
         if self._owed:
             owed, self._owed = self._owed, []
             return [*owed, *buffers]
@@ -60,6 +67,7 @@ class Http2Line:
 
     def feed(self, piece: bytes) -> Reply | None:
         """Take the next bytes; the reply when they complete it. ProtocolError where they are none."""
+        self._fresh = False
         if self._failed is not None:
             raise self._failed
         data = self._rest + piece if self._rest else piece
@@ -82,6 +90,7 @@ class Http2Line:
                 raise
             return reply._replace(head=reply.head._replace(keep_alive=False))
         self._rest = data[at:]
+        self._plain = not (self._rest or self._block or self._leaving) and self._may_go_on()
         return reply
 
     def end(self) -> Reply | None:
@@ -96,6 +105,37 @@ class Http2Line:
         if self._stream and (self._rest or self._block or why):
             raise ProtocolError(f"the connection was closed before the head of a reply was whole{why}")
         return None
+
+    def _may_go_on(self) -> bool:
+        return self._received < REFILL and self._last <= MOST - 2
+
+    def repeats(self, piece: bytes, id_: bytes) -> int | None:
+        """The status of a good reply that `piece` repeats, with this id, on the stream that is open."""
+        known = self._patterns.get(len(piece))
+        if known is None or not self._fresh:
+            return None
+        stream = self._stream.to_bytes(4)
+        begin, data, before, behind, rest, stream_at, gives, size, status = known
+        if not piece.startswith(b"".join((begin, stream, data, stream, before, id_, behind))):
+            return None
+        if not piece.startswith(stream, stream_at):
+            return None
+        for at, part in rest:
+            if not piece.startswith(part, at):
+                return None
+        given = int.from_bytes(piece[-ROOM_BYTES:]) if gives else 0
+        if given < gives or not self._upload.over(given):
+            return None
+        self._received += size
+        if self._received >= REFILL or self._last > MOST - 2:
+            self._plain = False
+        self._stream, self._fresh = 0, False
+        return status
+
+    def learn(self, piece: bytes, reply: Reply, varying: Varying) -> None:
+        """Remember a good reply that was `piece`."""
+        if reply.head.keep_alive and not reply.ended and len(self._patterns) < KNOWN:
+            self._patterns[len(piece)] = framed(piece, reply.head.status, varying, self._blocks.remembers)
 
     @property
     def so_far(self) -> Reply | None:
@@ -184,6 +224,9 @@ class Http2Line:
 
     def _headers(self, flags: int, block: bytes) -> Reply | None:
         fields = self._blocks.read(block)
+        if self._changes != self._blocks.changes:  # what was known may mean something else
+            self._changes = self._blocks.changes
+            self._patterns.clear()
         if flags & frames.END_STREAM:
             if self._head is None and not _is_head(fields):
                 raise ProtocolError("a reply without an HTTP status")
@@ -203,7 +246,8 @@ class Http2Line:
         kept = not (self._upload.unsent or self._leaving) and self._last <= MOST - 2
         if self._leaving:
             self._failed = ProtocolError(self._leaving)
-        self._stream, self._head, self._pieces, self.body_bytes = 0, None, [], 0
+        self._stream, self._head, self._pieces = 0, None, []
+        self.body_bytes = self._stream_received = 0
         self._upload.stop()
         last = self._last_head  # nearly always the same as before
         if last is not None and last[0] is head and last[1] is trailers and last[2].length == len(body) and kept:

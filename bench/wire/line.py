@@ -28,13 +28,24 @@ class Reply(NamedTuple):
     ended: str = ""  # of a reply that broke off: how
 
 
+class Varying(NamedTuple):
+    """What is another in every good reply to requests alike: places in its body."""
+
+    id_at: int  # where the 16 hex digits of the id are
+    contents: tuple[tuple[int, int], ...] = ()  # (begin, end) of what may be anything, behind the id and in order
+
+
 class WireRequest(NamedTuple):
-    """One serialized request; a send overwrites 16 hex digits of `head` at `id_at` with the request's id."""
+    """One serialized request; a send overwrites 16 hex digits of `head` at `id_at` with the request's id.
+
+    Over HTTP/2 `head` and `body` are the message, and what is small may be whole frames: then they are all in `head`.
+    """
 
     head: bytearray
     id_at: int
     body: bytes
     block: bytes = b""  # of HTTP/2: the header block, which names no field by a number of its own
+    data_at: int = 0  # of HTTP/2: where in `head` the frame with the message begins, if frames are there
 
 
 class Line(Protocol):
@@ -61,4 +72,15 @@ class Line(Protocol):
 
     def end(self) -> Reply | None:
         """The connection was closed: the reply that ends so, None between replies, ProtocolError within one."""
+        ...
+
+    def repeats(self, piece: bytes, id_: bytes) -> int | None:
+        """The status of the whole reply that `piece` is, where it carries this id and is else as one that was learned.
+
+        Then the line has taken it, and `feed` must not; asked only while a request is under way.
+        """
+        ...
+
+    def learn(self, piece: bytes, reply: Reply, varying: Varying) -> None:
+        """Remember a good reply, the last that `feed` gave, by the last piece, where it came in that alone."""
         ...

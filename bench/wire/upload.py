@@ -1,35 +1,52 @@
 """A gRPC request's way into HTTP/2 frames, as far as the server's windows allow."""
 
+import struct
 from collections.abc import Sequence
 
 from bench.wire import frames
-from bench.wire.frames import MOST, head_of
+from bench.wire.frames import HEAD_BYTES, MOST, STREAM_AT, head_of
 from bench.wire.line import Buffer, ProtocolError, WireRequest
 
 _LARGEST_FRAME = 2**24 - 1
+_put_stream = struct.Struct(">I").pack_into
+
+
+def framed(request: WireRequest) -> WireRequest:
+    """The same as whole frames, but for the number of the stream, where it is so small that it may be sent at once."""
+    head, id_at, body, block, _ = request
+    size = len(head) + len(body)
+    if size > frames.FRAME_BYTES or len(block) > frames.FRAME_BYTES:
+        return request
+    heads = head_of(len(block) << 8 | frames.HEADERS, frames.END_HEADERS, 0) + block
+    data_at = len(heads)
+    heads += head_of(size << 8, frames.END_STREAM, 0)
+    return WireRequest(bytearray(heads + head + body), len(heads) + id_at, b"", b"", data_at)
 
 
 class Upload:
     """One connection's sending side: one request at a time, what is left of it, and how much room the server gives."""
 
-    __slots__ = ("_frame_size", "_initial", "_room", "_stream", "_stream_room", "unsent")
+    __slots__ = ("_at_once", "_frame_size", "_initial", "_room", "_stream", "_stream_room", "unsent")
 
     def __init__(self) -> None:
         self._room = self._initial = frames.WINDOW  # of the connection; of each stream when it begins
-        self._frame_size = frames.FRAME_BYTES
+        self._frame_size = self._at_once = frames.FRAME_BYTES  # what may be sent in one frame to a new stream
         self._stream = self._stream_room = 0
         self.unsent: list[memoryview] = []
 
     def begin(self, stream: int, request: WireRequest) -> Sequence[Buffer]:
         """The first frames of a request: of a small one all, in one buffer."""
-        head, _, body, block = request
-        size = len(head) + len(body)
+        head, _, body, block, data_at = request
         self._stream = stream
-        if size <= frames.FRAME_BYTES and size <= self._room and size <= self._initial and len(block) <= frames.FRAME_BYTES:
-            self._room -= size
-            self._stream_room = self._initial - size
-            heads = head_of(len(block) << 8 | frames.HEADERS, frames.END_HEADERS, stream)
-            return (b"".join((heads, block, head_of(size << 8, frames.END_STREAM, stream), head, body)),)
+        if data_at:
+            size = len(head) - data_at - HEAD_BYTES
+            if size <= self._at_once and size <= self._room:
+                self._room -= size
+                self._stream_room = self._initial - size
+                _put_stream(head, STREAM_AT, stream)
+                _put_stream(head, data_at + STREAM_AT, stream)
+                return (head,)
+            head, block = head[data_at + HEAD_BYTES :], bytes(head[HEAD_BYTES:data_at])
         self._stream_room = self._initial
         # the head is shared with other connections, which put their own ids into it
         self.unsent = [memoryview(part) for part in (bytes(head), body) if part]
@@ -64,7 +81,7 @@ class Upload:
                 raise ProtocolError(f"an initial window of {value} bytes")
             if self._stream:
                 self._stream_room += value - self._initial
-            self._initial = value
+            self._initial, self._at_once = value, min(value, frames.FRAME_BYTES)
             self._check()
         elif name == frames.MAX_FRAME_SIZE:
             if not frames.FRAME_BYTES <= value <= _LARGEST_FRAME:
@@ -80,6 +97,14 @@ class Upload:
         elif stream == self._stream:
             self._stream_room += size
         self._check()
+
+    def over(self, size: int) -> bool:
+        """`stop` after all was sent, and `more_room` on the connection; whether that is in order, else nothing was done."""
+        if not 0 <= size <= MOST - self._room:
+            return False
+        self._room += size
+        self._stream = 0
+        return True
 
     def _check(self) -> None:
         if self._room > MOST or (self._stream and self._stream_room > MOST):

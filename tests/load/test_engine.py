@@ -1,5 +1,6 @@
 """The engine, on its own thread, against a scripted server."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,12 @@ from bench.load import engine as engines
 from bench.load.engine import Engine, waited_for
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
-from bench.record import AT_ONCE, CONNECTING, ERRORS, QUEUED, SAME
+from bench.record import AT_ONCE, CONNECTING, ERRORS, OK, QUEUED, SAME
 from bench.slo import Nanoseconds
+from bench.targets.base import Verdict
 from bench.testing import MS, make_workload
-from bench.workload import DataType, Input, Payload, Workload
+from bench.wire.line import Reply, Varying
+from bench.workload import Check, DataType, Input, Payload, Workload
 
 LIMIT_S = 20.0  # a wait this long means that it will never come
 
@@ -455,3 +458,103 @@ def test_a_server_that_accepts_and_closes_is_not_hammered(serve: Any, run: Any) 
     assert ended.errors() == ["closed"] * 3
     starts = ended.records["intended_ns"]
     assert np.all(np.diff(starts) >= engines.BACKOFF_NS)
+
+
+class Knowing:
+    """What the stand-in target has besides: where its replies vary, and a count of those that it judged."""
+
+    judged: int
+
+    def varying(self, reply: Reply, id_: bytes) -> Varying:
+        """The id is in the head, so many bytes before the body; all of that is contents."""
+        behind = f"\r\nContent-Length: {len(reply.body)}\r\n\r\n"
+        return Varying(-16 - len(behind), ((0, len(reply.body)),))
+
+
+@pytest.fixture
+def knowing(plain: Any, monkeypatch: pytest.MonkeyPatch) -> type:
+    """The stand-in target, whose replies may be known by their bytes."""
+
+    class Target(Knowing, plain):  # type: ignore[misc]
+        def judge(self, reply: Reply, id_: bytes) -> Verdict:
+            Knowing.judged += 1
+            verdict: Verdict = super().judge(reply, id_)
+            return verdict
+
+    Knowing.judged = 0
+    return Target
+
+
+@pytest.fixture
+def run_knowing(knowing: type, pool: Any, drained: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Carries out a workload; its records in the order of the ids."""
+
+    def carry_out(address: tuple[str, int], workload: Workload) -> np.ndarray:
+        tensors = payloads.make(workload)
+        recorder = Recorder(requests := pool(knowing(address), workload, {"x": np.stack([t["x"] for t in tensors])}))
+        engine = Engine(requests, workload, recorder)
+        for _ in range(workload.load.connections):
+            engine.open_seat()
+        wait_for(engine.ready)
+        engine.begin(Phases.of(workload, time.perf_counter_ns() + 5 * MS))
+        wait_for(lambda: engine.finished)
+        engine.join()
+        assert engine.failure is None
+        return np.sort(drained(recorder), order="id")
+
+    return carry_out
+
+
+@pytest.mark.parametrize("load", [Closed(2), Constant(rate_hz=Rate(500), users=2)])
+def test_a_reply_that_repeats_a_good_one_is_recorded_as_that_without_being_judged(
+    serve: Any, run_knowing: Callable[..., np.ndarray], load: Any
+) -> None:
+    """But for the first on each connection, the first to each payload, and those that are compared."""
+    server = serve(lambda x: x.reply())
+    records = run_knowing(server.address, workload(load=load, requests=60, check=Check(every=20)))
+    assert set(records["error"]) == {OK}
+    assert set(records["status"]) == {200}
+    assert sorted(records["id"]) == list(range(len(records)))
+    assert np.all(records["end_ns"] > records["start_ns"])
+    assert set(records["id"][records["check"] == SAME]) == {0, 1, 2, 3, 20, 40, 60} & set(records["id"])
+    assert 4 <= Knowing.judged < 20
+
+
+def test_a_bad_reply_among_those_that_repeat_is_found(serve: Any, run_knowing: Callable[..., np.ndarray]) -> None:
+    """Another id, another status, another length: each is one error, and those after it are good again."""
+
+    def reply(x: Any) -> None:
+        match x.request.id:
+            case 20:
+                head = f"HTTP/1.1 200 OK\r\nX-Request-Id: {21:016x}\r\nContent-Length: {len(x.request.body)}\r\n\r\n"
+                x.send(head.encode() + x.request.body)
+            case 25:
+                x.reply(status="503 Busy")
+            case 30:
+                x.reply(body=x.request.body[:-1])
+            case _:
+                x.reply()
+
+    records = run_knowing(serve(reply).address, workload(requests=40, check=Check(every=1000)))
+    assert [ERRORS[code] for code in records["error"][[19, 20, 21, 25, 26]]] == ["", "protocol", "", "status", ""]
+    assert set(np.flatnonzero(records["error"])) == {20, 25}
+    assert Knowing.judged < 20
+
+
+def test_a_reply_that_nobody_asked_for_is_no_repetition(serve: Any, run_knowing: Callable[..., np.ndarray]) -> None:
+    """Though its bytes are those of the one before it."""
+    sent_twice = threading.Event()
+
+    def reply(x: Any) -> None:
+        x.reply()
+        if x.request.id == 10:
+            time.sleep(0.02)  # until that reply was taken for itself
+            with contextlib.suppress(OSError):
+                x.reply()
+            sent_twice.set()
+
+    made = workload(load=Constant(rate_hz=Rate(20), users=1), requests=13, check=Check(every=1000))
+    records = run_knowing(serve(reply).address, made)
+    assert sent_twice.is_set()
+    assert len(records) == 13
+    assert set(records["error"]) == {OK}

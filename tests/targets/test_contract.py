@@ -21,7 +21,7 @@ from bench.targets.base import FINE, Verdict, WireRequest, request_id
 from bench.targets.kserve_messages import Layouts
 from bench.targets.talk import Talk
 from bench.tensors import Tensors, TensorSpec
-from bench.wire.line import Reply
+from bench.wire.line import Reply, Varying
 from bench.workload import DataType, Input, Payload, Workload
 
 SCHEMES = ["triton-http", "triton-grpc", "flask", "onnx", "echo"]
@@ -393,3 +393,37 @@ def test_an_option_that_a_target_does_not_have_is_refused(scheme: str, made: Any
     word = endpoint.word.partition("?")[0] + "?colour=red"
     with pytest.raises(UsageError, match=f"unknown option 'colour'; {scheme} has: "):
         open_target(words.parse(word), made.workload, endpoint.onnx)
+
+
+def blanked(reply: Reply, varying: Varying) -> bytes:
+    """A reply's body, with nothing where it varies."""
+    body = bytearray(reply.body)
+    for begin, end in ((varying.id_at, varying.id_at + 16), *varying.contents):
+        body[begin:end] = bytes(end - begin)
+    return bytes(body)
+
+
+@pytest.mark.parametrize("scheme", ["triton-http", "triton-grpc"])
+def test_good_replies_are_the_same_but_where_they_are_said_to_vary(scheme: str, made: Any, open_at: Open) -> None:
+    """Of other payloads, with other ids; where they vary is the id, and as much as the outputs weigh."""
+    target = open_at(scheme)
+    target.probe()
+    requests = target.requests(payloads.make(made.workload))
+    replies = [exchange(target, requests[n], n) for n in range(3)]
+    varying = [target.varying(reply, request_id(n)) for n, reply in enumerate(replies)]
+    assert len(set(varying)) == 1
+    assert len({blanked(reply, varying[0]) for reply in replies}) == 1
+    assert len({reply.body for reply in replies}) == 3
+    weight = sum(output.nbytes for output in target.outputs(replies[0]).values())
+    assert sum(end - begin for begin, end in varying[0].contents) == weight
+    assert replies[2].body[varying[0].id_at :][:16] == request_id(2)
+
+
+@pytest.mark.parametrize("scheme", ["triton-http", "triton-grpc"])
+def test_a_reply_whose_id_is_not_where_it_is_looked_for_is_taken_apart_each_time(scheme: str, made: Any, open_at: Open) -> None:
+    """Servers other than Triton may leave it out, or put it elsewhere."""
+    target = open_at(scheme)
+    target.probe()
+    reply = exchange(target, target.requests(payloads.make(made.workload))[0], 7)
+    assert target.varying(reply, request_id(7)) is not None
+    assert target.varying(reply, request_id(8)) is None

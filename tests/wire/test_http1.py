@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.wire.http1 import Http1Line, parse_head, request_head
-from bench.wire.line import ProtocolError, Reply
+from bench.wire.line import ProtocolError, Reply, Varying
+from bench.wire.pattern import KNOWN
 
 BODIES = st.binary(max_size=200)
 
@@ -144,3 +145,83 @@ def test_a_request_head_states_host_headers_and_length():
     """The bytes that are sent, spelled out."""
     head = request_head("/v2/models/m/infer", "127.0.0.1:8000", {"X-A": "b"}, 12)
     assert head == b"POST /v2/models/m/infer HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nX-A: b\r\nContent-Length: 12\r\n\r\n"
+
+
+ID, OTHER_ID = b"0123456789abcdef", b"fedcba9876543210"
+VARYING = Varying(7, ((45, 49), (51, 55)))  # the id, and two outputs with two bytes between them
+
+
+def good(id_: bytes = ID, first: bytes = b"aaaa", second: bytes = b"bbbb") -> bytes:
+    """A whole reply with an id and two outputs in its body."""
+    body = b'{"id":"' + id_ + b'","behind it, text":' + b"\r\n" + first + b"--" + second + b"end"
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX: y\r\n\r\n" % len(body) + body
+
+
+def learned() -> Http1Line:
+    """A line that has had a good reply, and remembers it."""
+    line = Http1Line()
+    reply = line.feed(good())
+    assert reply is not None
+    line.learn(good(), reply, VARYING)
+    return line
+
+
+def told(line: Http1Line, piece: bytes) -> object:
+    try:
+        return line.feed(piece)
+    except ProtocolError as error:
+        return str(error)
+
+
+FOUR = st.binary(min_size=4, max_size=4)
+
+
+@given(FOUR, FOUR, st.lists(st.tuples(st.integers(0, 110), st.integers(0, 255)), max_size=1))
+def test_a_reply_is_known_where_only_its_id_and_its_outputs_are_not_those_of_a_good_one(first, second, changes):
+    """Its status is then the one that its bytes say; and of any other nothing has been taken in."""
+    data = bytearray(good(OTHER_ID, first, second))
+    for at, value in changes:
+        data[at % len(data)] = value
+    line, piece, taken_apart = learned(), bytes(data), told(Http1Line(), bytes(data))
+    status = line.repeats(piece, OTHER_ID)
+    assert (status is not None) == (piece == good(OTHER_ID, piece[-13:-9], piece[-7:-3]))
+    if status is None:
+        assert told(line, piece) == taken_apart
+    else:
+        assert isinstance(taken_apart, Reply)
+        assert status == taken_apart.head.status
+        assert line.repeats(good(), ID) == status
+
+
+def test_a_reply_with_another_id_or_within_another_reply_is_not_known():
+    """A piece is known only where a reply begins."""
+    line = learned()
+    assert line.repeats(good(), OTHER_ID) is None
+    assert line.feed(b"HTTP/1.1 200 OK\r\nX: ") is None
+    assert line.repeats(good(), ID) is None
+    line = learned()
+    assert line.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n") is None
+    assert line.repeats(good(), ID) is None
+
+
+@pytest.mark.parametrize("cut", [10, 60, 90])
+def test_a_reply_that_came_in_pieces_is_not_remembered(cut):
+    """Nor one that another reply stood before, in the same piece."""
+    line = Http1Line()
+    line.feed(good()[:cut])
+    reply = line.feed(good()[cut:])
+    line.learn(good()[cut:], reply, VARYING)
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n" + good()
+    line.learn(interim, line.feed(interim), VARYING)
+    assert line.repeats(good()[cut:], ID) is None
+    assert line.repeats(interim, ID) is None
+    assert line.repeats(good(), ID) is None
+
+
+def test_only_so_many_replies_are_remembered():
+    """A server whose replies are all of another length costs no memory."""
+    line = Http1Line()
+    for n in range(KNOWN + 5):
+        piece = good(first=b"a" * (4 + n))
+        line.learn(piece, line.feed(piece), VARYING)
+        assert (line.repeats(piece, ID) is not None) == (n < KNOWN)

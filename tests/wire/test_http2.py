@@ -13,19 +13,20 @@ from hpack import Decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.wire import frames, grpc, http2
-from bench.wire.frames import frame
+from bench.wire import frames, grpc, http2, upload
+from bench.wire.frames import MOST, frame
 from bench.wire.http2 import Http2Line
-from bench.wire.line import ProtocolError, Reply, WireRequest
+from bench.wire.line import ProtocolError, Reply, Varying, WireRequest
 
 BLOCK = frames.request_block("/inference.GRPCInferenceService/ModelInfer", "127.0.0.1:8001", {"authorization": "Bearer x" * 40})
 HEAD = [(":status", "200"), ("content-type", "application/grpc")]
 GOOD = [("grpc-status", "0")]
 
 
-def request(body: bytes = b"", block: bytes = BLOCK) -> WireRequest:
-    """A request whose message is an id and `body`."""
-    return WireRequest(bytearray(grpc.prefixed(b"0123456789abcdef", len(body))), 5, body, block)
+def request(body: bytes = b"", block: bytes = BLOCK, *, whole: bool = True) -> WireRequest:
+    """A request whose message is an id and `body`; as `whole` frames where it is small."""
+    asked = WireRequest(bytearray(grpc.prefixed(b"0123456789abcdef", len(body))), 5, body, block)
+    return upload.framed(asked) if whole else asked
 
 
 class Server:
@@ -128,16 +129,17 @@ def test_fields_that_may_be_secrets_are_kept_in_no_table_by_whoever_passes_them_
 
 
 @settings(deadline=None)
-@given(st.integers(0, 200_000), st.integers(1, 150_000), st.integers(16384, 60_000), st.integers(0, 3))
-def test_a_request_of_any_size_arrives_whole_through_any_windows(size: int, window: int, frame_size: int, more: int) -> None:
+@given(st.integers(0, 200_000), st.integers(1, 150_000), st.integers(16384, 60_000), st.integers(0, 3), st.booleans())
+def test_a_request_of_any_size_arrives_whole_through_any_windows(
+    size: int, window: int, frame_size: int, more: int, whole: bool
+) -> None:
     """A server that counts every byte finds no frame and no window exceeded, over several requests."""
     window = max(window, size // 200)
     line, server = Http2Line(), Server(window, frame_size)
     for n in range(more + 1):
         body = bytes(range(256)) * (size // 256) + bytes(size % 256)
-        asked = request(body)
-        stream = server.serve(line, asked, first=n == 0)
-        assert bytes(server.bodies[stream]) == bytes(asked.head) + body
+        stream = server.serve(line, request(body, whole=whole), first=n == 0)
+        assert bytes(server.bodies[stream]) == grpc.prefixed(b"0123456789abcdef", len(body)) + body
         reply = line.feed(server.answer(stream, b"\0\0\0\0\1x"))
         assert reply is not None
         assert (reply.head.status, reply.body, reply.head.keep_alive) == (0, b"\0\0\0\0\1x", True)
@@ -171,11 +173,13 @@ def test_headers_too_long_for_a_frame_go_on_in_another() -> None:
     assert bytes(server.bodies[stream]).endswith(b"abc")
 
 
-def test_the_id_of_a_request_that_waits_for_room_is_its_own() -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_id_of_a_request_that_waits_for_room_is_its_own(whole: bool) -> None:
     """The head is shared: another connection writes its id there meanwhile."""
-    line, server, asked = Http2Line(), Server(4), request(bytes(50))
+    line, server, asked = Http2Line(), Server(4), request(bytes(50), whole=whole)
+    line.feed(server.h2.data_to_send())
     sent = b"".join(line.ask(asked))
-    asked.head[5:21] = b"f" * 16
+    asked.head[asked.id_at : asked.id_at + 16] = b"f" * 16
     server.receive(line.opening() + sent)
     while not any(isinstance(e, StreamEnded) for e in server.events):
         line.feed(server.h2.data_to_send())
@@ -498,3 +502,168 @@ def test_a_server_may_give_room_on_the_connection_before_anything_was_asked() ->
     """As gRPC's own servers do: stream 0 is the connection, which is always open."""
     line = Http2Line()
     assert line.feed(frame(frames.SETTINGS, 0, 0) + frame(frames.WINDOW_UPDATE, 0, 0, b"\0\1\0\0")) is None
+
+
+# ---------------------------------------------------------------- replies that repeat
+
+ID = b"0123456789abcdef"
+
+
+def message(contents: bytes) -> bytes:
+    """A reply's message: an id, contents, and something behind them."""
+    return grpc.prefixed(ID + b"(" + contents + b")")
+
+
+def varying(body: bytes) -> Varying:
+    return Varying(grpc.PREFIX, ((grpc.PREFIX + len(ID) + 1, len(body) - 1),))
+
+
+Seen = list[tuple[int, str] | str]
+
+
+def told(line: Http2Line, pieces: list[bytes], *, knows: bool) -> Seen:
+    """Status and end of each reply in the pieces, and the error that the connection ends with, if it does.
+
+    A line that `knows` is asked first whether a piece repeats a reply, and remembers good ones.
+    """
+    seen: Seen = []
+    try:
+        for piece in [*pieces, b""]:
+            if knows and (status := line.repeats(piece, ID)) is not None:
+                seen.append((status, ""))
+            elif (reply := line.feed(piece)) is not None:
+                seen.append((reply.head.status, reply.ended))
+                if knows and reply.body.startswith(ID, grpc.PREFIX):
+                    line.learn(piece, reply, varying(reply.body))
+    except ProtocolError as error:
+        seen.append(str(error).partition("<memory")[0])
+    return seen
+
+
+KINDS = st.tuples(st.sampled_from([b"", b"abc", b"xyz", bytes(200)]), st.sampled_from([None, 7, 9]), st.sampled_from("05"))
+DAMAGE = st.lists(st.tuples(st.integers(-28, 24), st.integers(0, 9)), max_size=1)
+
+
+@settings(max_examples=300)
+@given(KINDS, st.lists(st.tuples(KINDS, DAMAGE), max_size=4), st.sampled_from([0, 8, 2**31 - 1]), st.booleans())
+def test_a_reply_that_repeats_a_good_one_is_what_it_would_be_taken_apart(
+    first: Any, more: Any, room: int, of_stream: bool
+) -> None:
+    """Whatever its status, the room given back with it, and what is damaged; and so is the room that is left after."""
+    server, whole, apart = Server(), Http2Line(), Http2Line()
+    replies = [(first, [])] * 4 + more + [((b"abc", 7, "0"), [])] * 4
+    for n, ((contents, given_back, status), changes) in enumerate(replies):
+        stream = server.serve(whole, request(), first=not n)
+        apart.ask(request())
+        settings_and_room = server.h2.data_to_send()
+        for line in (whole, apart) if not n else ():
+            line.feed(settings_and_room)
+        data = bytearray(server.answer(stream, message(contents), trailers=[("grpc-status", status)]))
+        if n == len(replies) - 1:
+            data += frames.more_room(stream if of_stream else 0, room)
+        elif given_back is not None:
+            data += frames.more_room(0, given_back)
+        for at, value in changes:
+            data[at % len(data)] = value
+        seen = told(whole, [bytes(data)], knows=True)
+        assert seen == told(apart, [bytes([byte]) for byte in data], knows=False)
+        if len(seen) != 1 or isinstance(seen[0], str):
+            return
+        assert list(whole.owed()) == list(apart.owed())
+    large = request(bytes(300_000))
+    assert list(map(len, whole.ask(large))) == list(map(len, apart.ask(large)))
+
+
+def framed(stream: int, body: bytes, trailers: bytes = b"\xbe", after: bytes = b"") -> bytes:
+    """A reply whose head is a number of HPACK's own table; the trailers are any block."""
+    end = frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream, trailers)
+    return frame(frames.HEADERS, frames.END_HEADERS, stream, b"\x88") + frame(frames.DATA, 0, stream, body) + end + after
+
+
+OK_LITERAL, NOT_FOUND_LITERAL = (b"\x40\x0bgrpc-status\x01" + status for status in (b"0", b"5"))  # each is put into the table
+
+
+def learned() -> Http2Line:
+    """A line that remembers a good reply, the second on its connection; a request is under way on stream 5."""
+    line = Http2Line()
+    line.feed(frame(frames.SETTINGS, 0, 0))
+    for stream, trailers in ((1, OK_LITERAL), (3, b"\xbe")):
+        line.ask(request())
+        piece = framed(stream, message(b"abc"), trailers)
+        reply = line.feed(piece)
+        assert reply is not None
+        line.learn(piece, reply, varying(reply.body))
+    line.ask(request())
+    return line
+
+
+@pytest.mark.parametrize(
+    ("piece", "known"),
+    [
+        (framed(5, message(b"abc")), True),
+        (framed(5, message(b"xyz")), True),
+        (framed(3, message(b"abc")), False),  # of a stream that is over
+        (framed(5, grpc.prefixed(ID + b"[xyz)")), False),
+        (framed(5, grpc.prefixed(b"f" * 16 + b"(xyz)")), False),
+        (framed(5, message(b"abcd")), False),
+        (framed(5, message(b"abc"), b"\xbe", frames.more_room(0, 5)), False),
+        (framed(5, message(b"abc"))[:-1], False),
+        (framed(5, message(b"abc")) + b"\0", False),
+    ],
+)
+def test_only_a_reply_with_another_id_or_other_contents_is_known(piece: bytes, known: bool) -> None:
+    """On the stream that is open, and nothing else with it."""
+    line = learned()
+    assert line.repeats(piece, ID) == (0 if known else None)
+    if known:
+        assert line.feed(frames.more_room(5, MOST)) is None  # for a stream that is over it is of no account
+        line.ask(request())
+        assert line.repeats(framed(7, message(b"any")), ID) == 0
+
+
+def test_a_reply_is_not_known_before_all_of_its_request_was_sent_nor_when_some_of_it_has_come() -> None:
+    """A server that answers early is one whose connection is not used again; half a reply is half a reply."""
+    line = learned()
+    assert line.repeats(framed(5, message(b"abc")), ID) is not None
+    line.ask(request(bytes(100_000)))
+    early = framed(7, message(b"abc"))
+    assert line.repeats(early, ID) is None
+    reply = line.feed(early)
+    assert reply is not None
+    assert not reply.head.keep_alive
+    line = learned()
+    assert line.feed(framed(5, message(b"abc"))[:12]) is None
+    assert line.repeats(framed(5, message(b"abc")), ID) is None
+
+
+@pytest.mark.parametrize(
+    ("trailers", "statuses"),
+    [
+        ([OK_LITERAL, *[b"\xbe"] * 4, NOT_FOUND_LITERAL, b"\xbe"], [0, 0, 0, 0, 0, 5, 5]),
+        ([*[OK_LITERAL] * 4, NOT_FOUND_LITERAL, b"\xc1"], [0, 0, 0, 0, 5, 0]),
+    ],
+)
+def test_the_bytes_of_a_good_reply_are_read_anew_when_the_server_s_table_has_changed(
+    trailers: list[bytes], statuses: list[int]
+) -> None:
+    """A number means what the server has put into its table under it, last of all."""
+    line, seen = Http2Line(), list[Any]()
+    line.feed(frame(frames.SETTINGS, 0, 0))
+    for n, block in enumerate(trailers):
+        line.ask(request())
+        seen += told(line, [framed(2 * n + 1, message(b"abc"), block)], knows=True)
+    assert [status for status, _ in seen] == statuses
+
+
+def test_the_windows_are_filled_up_again_though_all_replies_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is taken apart when it is time to."""
+    monkeypatch.setattr(http2, "REFILL", 200)
+    line, known = learned(), 0
+    for n in range(40):
+        piece = framed(5 + 2 * n, message(b"abc"))
+        if line.repeats(piece, ID) is not None:
+            known += 1
+        else:
+            assert line.feed(piece) is not None
+        line.ask(request())
+    assert 0 < known < 40
