@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from bench.load import streams
 from bench.load.connections import Seat
-from bench.load.engine import BACKOFF_NS
 from bench.load.pool import Pool
+from bench.load.traffic import BACKOFF_NS
 from bench.record import AT_ONCE, CLOSED, CONNECT, CONNECTING, OK, PROTOCOL, QUEUED, TIMEOUT
 from bench.targets.base import Verdict, request_id
 from bench.targets.talk import Talk

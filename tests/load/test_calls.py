@@ -11,9 +11,10 @@ import pytest
 
 from bench import payloads
 from bench.load.calls import Call, Caller, Ended
-from bench.load.engine import BACKOFF_NS, Engine
+from bench.load.engine import Engine
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
+from bench.load.traffic import BACKOFF_NS
 from bench.record import AT_ONCE, CLOSED, CONNECT, CONNECTING, OK, QUEUED, TIMEOUT
 from bench.slo import Nanoseconds
 from bench.testing import MS, make_workload

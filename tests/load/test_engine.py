@@ -14,9 +14,11 @@ import pytest
 from bench import arrivals, payloads
 from bench.arrivals import Closed, Constant, Poisson, Rate
 from bench.load import engine as engines
-from bench.load.engine import Engine, waited_for
+from bench.load import traffic
+from bench.load.engine import Engine
 from bench.load.phases import Phases
 from bench.load.recorder import Recorder
+from bench.load.traffic import waited_for
 from bench.record import AT_ONCE, CONNECTING, ERRORS, OK, QUEUED, SAME
 from bench.slo import Nanoseconds
 from bench.targets.base import Verdict
@@ -297,7 +299,7 @@ def test_a_server_that_is_down_is_not_hammered(nobody: tuple[str, int], run: Any
     """Every try of a closed-loop user is an error "connect", and a rest lies between two of them."""
     ended = run(nobody, workload(requests=3))
     assert ended.errors() == ["connect"] * 3
-    assert np.all(np.diff(ended.records["intended_ns"]) >= engines.BACKOFF_NS)
+    assert np.all(np.diff(ended.records["intended_ns"]) >= traffic.BACKOFF_NS)
     assert ended.engine.sent == 0
 
 
@@ -413,7 +415,7 @@ def test_a_user_who_leaves_takes_the_connection_along(serve: Any, run: Any) -> N
         wait_for(lambda: engine.sent == 3)
         engine.close_seat()
         engine.close_seat()
-        wait_for(lambda: engine._leaving == 2)
+        wait_for(lambda: engine._traffic._leaving == 2)
         server.gate.set()
 
     ended = run(server.address, workload(load=Closed(3), requests=10), leave)
@@ -437,7 +439,7 @@ def test_a_user_who_comes_later_sends_at_once(serve: Any, run: Any) -> None:
 
 def test_what_a_send_waited_for_is_recorded(serve: Any, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first waits for its connection to stand, those that find it busy for it to be free, the last for nothing."""
-    monkeypatch.setattr(engines, "LATE_NS", 1 << 62)  # however late the engine is on this machine
+    monkeypatch.setattr(traffic, "LATE_NS", 1 << 62)  # however late the engine is on this machine
     server = serve(lambda x: (x.wait() if x.request.id == 0 else None, x.reply()))
 
     def release(engine: Engine) -> None:
@@ -457,7 +459,7 @@ def test_a_server_that_accepts_and_closes_is_not_hammered(serve: Any, run: Any) 
     ended = run(server.address, workload(requests=3))
     assert ended.errors() == ["closed"] * 3
     starts = ended.records["intended_ns"]
-    assert np.all(np.diff(starts) >= engines.BACKOFF_NS)
+    assert np.all(np.diff(starts) >= traffic.BACKOFF_NS)
 
 
 class Knowing:
