@@ -56,7 +56,7 @@ def find(pool: Pool, workload: Workload, known: Sequence[Ceiling], workers: int 
     for ceiling in known:
         if about.items() <= ceiling.items():
             # what is known of several is what they reach together
-            return ceiling if workers == 1 else ceiling | {"rate_hz": ceiling["rate_hz"] / workers}
+            return ceiling if workers == 1 or "problem" in ceiling else ceiling | {"rate_hz": ceiling["rate_hz"] / workers}
     try:
         return about | _measured(pool, workload, about)
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from bench import payloads
 from bench.load.answers import Reference
 from bench.mix import Turns
 from bench.payloads import Prompt, Request
+from bench.record import PROTOCOL
 from bench.targets.base import CallReply, Streamed, Verdict
 from bench.tensors import Tensors
 from bench.wire.http1 import joined
@@ -27,6 +28,19 @@ class Member(NamedTuple):
 
 def _compact(request: WireRequest) -> WireRequest:
     return framed(request) if request.block else joined(request)
+
+
+def _judge(target: Any) -> Callable[[Reply, bytes], Verdict]:
+    """What judges a reply, whatever a server sent: the run goes on."""
+
+    def judge(reply: Reply, id_: bytes) -> Verdict:
+        try:
+            verdict: Verdict = target.judge(reply, id_)
+        except Exception as problem:
+            return Verdict(PROTOCOL, f"a reply cannot be read: {type(problem).__name__}: {str(problem)[:200]}")
+        return verdict
+
+    return judge
 
 
 class Pool:
@@ -65,7 +79,7 @@ class Pool:
         """The serialized requests, and what judges the reply to each: made once."""
         if self._wired is None:
             requests = [_compact(request) for member in self.members for request in member.target.requests(member.requests)]
-            self._wired = requests, [self.members[p].target.judge for p in self.part]
+            self._wired = requests, [_judge(self.members[p].target) for p in self.part]
         return self._wired
 
     def caller(self) -> Callable[[int, int], CallReply]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.arrivals import ClosedLoop
 from bench.load import streams
-from bench.load.connections import NONE, OUT, Connections, Seat
+from bench.load.connections import NONE, OUT, PIECE, Connections, Seat
 from bench.load.phases import Phases
 from bench.load.pool import Pool
 from bench.load.recorder import Recorder
@@ -46,7 +46,8 @@ class Traffic:
         self._turns, self._period = pool.turns, len(pool.turns)
         self._closed_loop, self._numbers = isinstance(workload.load, ClosedLoop), share.numbers()
         self._streams = pool.streams
-        self._learns = not self._streams and hasattr(pool.target, "varying")
+        # what is a good reply to one part of a mix may be none to another
+        self._learns = not self._streams and hasattr(pool.target, "varying") and len(pool.members) == 1
         self._keeps = getattr(pool.target, "keeps_connections", True)  # False: whatever a reply's head says
         self._tls = getattr(pool.target, "tls", None) is not None
         self._leaving = 0  # users who go with their next reply
@@ -182,6 +183,8 @@ class Traffic:
             self._lost(seat, CLOSED, f"the connection was closed: {error.strerror}", time.perf_counter_ns())
             return
         now = time.perf_counter_ns()
+        if len(piece) == seat.room:  # more is there than comes as a rule
+            seat.room = PIECE
         line = seat.line
         if learns := self._learns and seat.intended != NONE and not self._recorder.wants(seat.number, seat.payload):
             status = line.repeats(piece, seat.id)
@@ -213,8 +216,8 @@ class Traffic:
             return
         verdict = self._judges[seat.payload](reply, seat.id)
         if piece and verdict == FINE and (varying := self._pool.target.varying(reply, seat.id)) is not None:
-            seat.line.learn(piece, reply, varying)
-            if len(piece) < _SHORT:
+            whole = seat.line.learn(piece, reply, varying)
+            if whole and len(piece) < _SHORT:
                 seat.room = len(piece) + 1
         answer = streams.whole(seat, verdict, reply) if self._streams else reply
         times = seat.intended, seat.start, now

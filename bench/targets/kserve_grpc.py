@@ -115,6 +115,8 @@ def describe(word: Word, name: str, version: str) -> Served:
         for tensor in [*metadata.get("inputs", ()), *metadata.get("outputs", ())]:
             tensor.setdefault("shape", [])  # the JSON of a message leaves out what is empty
         return kserve_model.served(server, metadata)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise RunError(f"target {word}: the metadata of model {name!r} is none of KServe v2: {str(metadata)[:200]}") from None
     except InferenceServerException as error:
         which = f"model {name!r}" + (f" version {version}" if version else "")
         raise RunError(f"target {word}: no {which}: {words_of(error)}; it has: {_served(connection)}") from None
@@ -126,7 +128,8 @@ def configuration(word: Word, name: str, version: str) -> Config | None:
     """Triton's configuration of a model; None from a server that has none to show."""
     connection = connect(word)
     try:
-        return kserve_model.config(connection.get_model_config(name, version, as_json=True, client_timeout=CONTROL_S)["config"])
+        told = connection.get_model_config(name, version, as_json=True, client_timeout=CONTROL_S)
+        return kserve_model.config(told.get("config", {}))
     except InferenceServerException:
         return None
     finally:

@@ -113,7 +113,7 @@ class Talk:
     def _put(self, buffers: Sequence[Buffer]) -> None:
         if buffers:
             # joined into bytes of its own: others on other connections put their ids into the same request
-            self._unsent = memoryview(buffers[0] if len(buffers) == 1 else b"".join(buffers))
+            self._unsent = memoryview(b"".join(buffers))
             self._push()
 
     def _push(self) -> None:

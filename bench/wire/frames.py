@@ -9,13 +9,15 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
 END_STREAM = ACK = 0x1
 END_HEADERS, PADDED, WITH_PRIORITY = 0x4, 0x8, 0x20
 
-ENABLE_PUSH, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 2, 4, 5
+HEADER_TABLE_SIZE, ENABLE_PUSH, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 1, 2, 4, 5
 
 HEAD_BYTES = 9
 STREAM_AT = 5  # in a frame's head
 FRAME_BYTES = 16384  # the largest payload that anyone may send unasked
 WINDOW = 65535  # of a connection and of each stream, before anything is said
 MOST = 2**31 - 1  # the largest window, and the last stream
+TABLE_BYTES = 4096  # of a header table, before anything is said
+NO_TABLE = b"\x20"  # in front of a block (RFC 7541, section 6.3): the table has no room from here on
 
 _HEAD = struct.Struct(">IBI")  # length and type in one word, flags, stream
 head_of, heads_from = _HEAD.pack, _HEAD.unpack_from

@@ -149,10 +149,12 @@ class Http1Line:
                 return None
         return status
 
-    def learn(self, piece: bytes, reply: Reply, varying: Varying) -> None:
-        """Remember a good reply that was `piece`."""
-        if self._at_once and reply.head.keep_alive and len(self._patterns) < KNOWN:
+    def learn(self, piece: bytes, reply: Reply, varying: Varying) -> bool:
+        """Remember a good reply that was `piece`; whether it is one."""
+        fit = self._at_once and reply.head.keep_alive and len(self._patterns) < KNOWN
+        if fit:
             self._patterns[len(piece)] = pattern(piece, reply.head.status, len(piece) - len(reply.body), varying)
+        return fit
 
     def _keep_head(self, data: bytes) -> None:
         if len(data) > HEAD_LIMIT:

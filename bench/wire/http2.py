@@ -132,10 +132,12 @@ class Http2Line:
         self._stream, self._fresh = 0, False
         return status
 
-    def learn(self, piece: bytes, reply: Reply, varying: Varying) -> None:
-        """Remember a good reply that was `piece`."""
-        if reply.head.keep_alive and not reply.ended and len(self._patterns) < KNOWN:
-            self._patterns[len(piece)] = framed(piece, reply.head.status, varying, self._blocks.remembers)
+    def learn(self, piece: bytes, reply: Reply, varying: Varying) -> bool:
+        """Remember a good reply that was `piece`; whether it is one."""
+        if not reply.head.keep_alive or reply.ended or len(self._patterns) >= KNOWN:
+            return False
+        self._patterns[len(piece)] = known = framed(piece, reply.head.status, varying, self._blocks.remembers)
+        return known is not None
 
     @property
     def so_far(self) -> Reply | None:
@@ -201,11 +203,11 @@ class Http2Line:
         if content:
             self._pieces.append(content)
             self.body_bytes += len(content)
-        if flags & frames.END_STREAM:
-            return self._whole({})
         if self._received >= REFILL:
             self._owed.append(frames.more_room(0, self._received))
             self._received = 0
+        if flags & frames.END_STREAM:
+            return self._whole({})
         if self._stream_received >= REFILL:
             self._owed.append(frames.more_room(stream, self._stream_received))
             self._stream_received = 0

@@ -81,6 +81,6 @@ class Line(Protocol):
         """
         ...
 
-    def learn(self, piece: bytes, reply: Reply, varying: Varying) -> None:
-        """Remember a good reply, the last that `feed` gave, by the last piece, where it came in that alone."""
+    def learn(self, piece: bytes, reply: Reply, varying: Varying) -> bool:
+        """Remember a good reply, the last that `feed` gave, by the last piece; whether it came in that alone."""
         ...

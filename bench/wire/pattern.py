@@ -62,6 +62,8 @@ def framed(piece: bytes, status: int, varying: Varying, lasting: Callable[[bytes
         return None
     streams = [(at + STREAM_AT, at + HEAD_BYTES) for at in (first, data, trailers)]
     gives = len(kinds) > len(_REPLY)
+    if gives and heads_from(piece, end)[2]:  # to a stream, and that is over
+        return None
     room = [(len(piece) - ROOM_BYTES, len(piece))] if gives else []
     parts = _between(piece, [*streams[:2], *_holes(data + HEAD_BYTES, varying), streams[2], *room])
     begin, of_data, before, behind = (part for _, part in parts[:4])

@@ -26,11 +26,12 @@ def framed(request: WireRequest) -> WireRequest:
 class Upload:
     """One connection's sending side: one request at a time, what is left of it, and how much room the server gives."""
 
-    __slots__ = ("_at_once", "_frame_size", "_initial", "_room", "_stream", "_stream_room", "unsent")
+    __slots__ = ("_at_once", "_frame_size", "_initial", "_prefix", "_room", "_stream", "_stream_room", "unsent")
 
     def __init__(self) -> None:
         self._room = self._initial = frames.WINDOW  # of the connection; of each stream when it begins
         self._frame_size = self._at_once = frames.FRAME_BYTES  # what may be sent in one frame to a new stream
+        self._prefix = b""  # of the next header block
         self._stream = self._stream_room = 0
         self.unsent: list[memoryview] = []
 
@@ -50,6 +51,8 @@ class Upload:
         self._stream_room = self._initial
         # the head is shared with other connections, which put their own ids into it
         self.unsent = [memoryview(part) for part in (bytes(head), body) if part]
+        block, self._prefix = self._prefix + block, b""
+        self._fit()
         return [frames.headers(stream, block, self._frame_size), *self.go_on()]
 
     def go_on(self) -> list[Buffer]:
@@ -81,12 +84,15 @@ class Upload:
                 raise ProtocolError(f"an initial window of {value} bytes")
             if self._stream:
                 self._stream_room += value - self._initial
-            self._initial, self._at_once = value, min(value, frames.FRAME_BYTES)
+            self._initial = value
             self._check()
         elif name == frames.MAX_FRAME_SIZE:
             if not frames.FRAME_BYTES <= value <= _LARGEST_FRAME:
                 raise ProtocolError(f"a largest frame of {value} bytes")
             self._frame_size = value
+        elif name == frames.HEADER_TABLE_SIZE and value < frames.TABLE_BYTES:
+            self._prefix = frames.NO_TABLE
+        self._fit()
 
     def more_room(self, stream: int, size: int) -> None:
         """The window of a stream, or (0) of the connection, has grown; ProtocolError."""
@@ -105,6 +111,10 @@ class Upload:
         self._room += size
         self._stream = 0
         return True
+
+    def _fit(self) -> None:
+        """Whole frames may be sent to a new stream as far as its window goes, and where nothing belongs in front."""
+        self._at_once = 0 if self._prefix else min(self._initial, frames.FRAME_BYTES)
 
     def _check(self) -> None:
         if self._room > MOST or (self._stream and self._stream_room > MOST):

@@ -15,8 +15,11 @@ from bench import arrivals, payloads
 from bench.arrivals import Closed, Constant, Poisson, Rate
 from bench.load import engine as engines
 from bench.load import traffic
+from bench.load.answers import Reference
+from bench.load.connections import PIECE
 from bench.load.engine import Engine
 from bench.load.phases import Phases
+from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder
 from bench.load.traffic import waited_for
 from bench.record import AT_ONCE, CONNECTING, ERRORS, OK, QUEUED, SAME
@@ -466,6 +469,7 @@ class Knowing:
     """What the stand-in target has besides: where its replies vary, and a count of those that it judged."""
 
     judged: int
+    rooms: set[int]  # for what is read at once, of the connections at the end
 
     def varying(self, reply: Reply, id_: bytes) -> Varying:
         """The id is in the head, so many bytes before the body; all of that is contents."""
@@ -502,6 +506,7 @@ def run_knowing(knowing: type, pool: Any, drained: Callable[..., np.ndarray]) ->
         wait_for(lambda: engine.finished)
         engine.join()
         assert engine.failure is None
+        Knowing.rooms = {seat.room for seat in engine._traffic.connections.seats.values()}
         return np.sort(drained(recorder), order="id")
 
     return carry_out
@@ -520,6 +525,52 @@ def test_a_reply_that_repeats_a_good_one_is_recorded_as_that_without_being_judge
     assert np.all(records["end_ns"] > records["start_ns"])
     assert set(records["id"][records["check"] == SAME]) == {0, 1, 2, 3, 20, 40, 60} & set(records["id"])
     assert 4 <= Knowing.judged < 20
+
+
+def test_a_small_reply_that_repeats_is_read_into_a_small_place(serve: Any, run_knowing: Callable[..., np.ndarray]) -> None:
+    """With room for one byte more, which would show that it is not all."""
+    run_knowing(serve(lambda x: x.reply()).address, workload(requests=20, check=Check(every=1000)))
+    (room,) = Knowing.rooms
+    assert 80 < room < 100
+
+
+def test_a_reply_that_comes_in_parts_leaves_large_reads_as_they_are(serve: Any, run_knowing: Callable[..., np.ndarray]) -> None:
+    """Its last part is small, and says nothing of the next reply."""
+
+    def reply(x: Any) -> None:
+        whole = f"HTTP/1.1 200 OK\r\nX-Request-Id: {x.request.id:016x}\r\nContent-Length: {len(x.request.body)}\r\n\r\n"
+        x.send(whole.encode() + x.request.body[:-4])
+        time.sleep(0.005)
+        x.send(x.request.body[-4:])
+
+    records = run_knowing(serve(reply).address, workload(requests=10, check=Check(every=1000)))
+    assert set(records["error"]) == {OK}
+    assert Knowing.rooms == {PIECE}
+
+
+def test_a_large_reply_among_small_ones_makes_reads_large_again(serve: Any, run_knowing: Callable[..., np.ndarray]) -> None:
+    """The small place is full at once, and that is the last time."""
+
+    def reply(x: Any) -> None:
+        large = x.request.id == 15
+        x.reply(body=bytes(50_000) if large else x.request.body)
+
+    records = run_knowing(serve(reply).address, workload(requests=30, check=Check(every=1000)))
+    assert set(records["error"]) == {OK}
+    assert Knowing.rooms == {PIECE}
+
+
+def test_replies_to_several_models_are_each_judged_by_their_own(serve: Any, knowing: Any, drained: Any) -> None:
+    """What is good for one model may be none for another, though the bytes are the same."""
+    server, made = serve(lambda x: x.reply()), workload(requests=20, check=Check(every=1000))
+    member = Member(made, knowing(server.address), payloads.make(made), Reference(made.check, {}))
+    engine = Engine(pool := Pool([member, member]), made, recorder := Recorder(pool))
+    engine.open_seat()
+    wait_for(engine.ready)
+    engine.begin(Phases.of(made, time.perf_counter_ns() + 5 * MS))
+    wait_for(lambda: engine.finished)
+    engine.join()
+    assert Knowing.judged == len(drained(recorder))
 
 
 def test_a_bad_reply_among_those_that_repeat_is_found(serve: Any, run_knowing: Callable[..., np.ndarray]) -> None:

@@ -9,10 +9,11 @@ import pytest
 from bench import mix, payloads
 from bench.load.answers import Reference
 from bench.load.pool import Member, Pool
-from bench.record import DIFFERENT, NOT_COMPARED, SAME
-from bench.targets.base import FINE, CallReply
+from bench.record import DIFFERENT, NOT_COMPARED, PROTOCOL, SAME
+from bench.targets.base import FINE, CallReply, Verdict
 from bench.tensors import Tensors
 from bench.testing import make_mix, make_workload
+from bench.wire.line import Head, Reply, WireRequest
 from bench.workload import Check, DataType, Input, Payload
 
 
@@ -49,6 +50,24 @@ def test_each_request_knows_its_part_and_its_place_there(mixed: Pool) -> None:
     assert (mixed.part, mixed.local) == ([0, 0, 1, 1, 1], [0, 1, 0, 1, 2])
     assert (mixed.items, mixed.every) == ([1, 1, 8, 8, 8], [10, 10, 5, 5, 5])
     assert mixed.turns == [0, 3, 4]
+
+
+@pytest.mark.parametrize("problem", [OverflowError("too large"), RecursionError("too deep"), KeyError("outputs")])
+def test_a_reply_that_cannot_be_judged_is_one_error_of_the_protocol(problem: Exception) -> None:
+    """The run goes on, whatever a server sends."""
+
+    class Puzzled(Named):
+        def requests(self, requests: Any) -> list[WireRequest]:
+            return [WireRequest(bytearray(b"x" * 16), 0, b"") for _ in requests]
+
+        def judge(self, reply: Reply, id_: bytes) -> Verdict:
+            raise problem
+
+    member = part("one", 1, 2, 10)
+    _, judges = Pool([member._replace(target=Puzzled("one"))]).wire()
+    verdict = judges[1](Reply(Head(200, 0, True, {}), b""), b"x" * 16)
+    assert verdict.error == PROTOCOL
+    assert type(problem).__name__ in verdict.message
 
 
 def test_a_call_goes_to_the_part_s_own_target(mixed: Pool) -> None:

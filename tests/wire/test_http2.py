@@ -162,6 +162,28 @@ def test_a_window_that_becomes_smaller_while_a_request_is_sent_is_kept_to() -> N
     assert (head[:3], len(data)) == (b"\0\0\7", 7)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_server_with_a_smaller_table_is_told_once_that_none_is_used(whole: bool) -> None:
+    """Its decoder refuses a block that does not say so."""
+    line, server = Http2Line(), Server()
+    server.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: 0})
+    line.feed(server.h2.data_to_send())
+    for n in range(2):
+        stream = server.serve(line, request(b"abc", whole=whole), first=not n)
+        assert bytes(server.bodies[stream]).endswith(b"abc")
+        reply = line.feed(server.answer(stream, b"\0\0\0\0\1x"))
+        assert reply is not None
+        line.owed()
+
+
+def test_a_window_is_filled_up_again_by_replies_that_end_with_their_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a gateway's errors do."""
+    monkeypatch.setattr(http2, "REFILL", 10)
+    line = ready()
+    line.feed(OK_HEAD + frame(frames.DATA, frames.END_STREAM, 1, bytes(10)))
+    assert frames.more_room(0, 10) in [bytes(owed) for owed in line.owed()]
+
+
 def test_headers_too_long_for_a_frame_go_on_in_another() -> None:
     """A token of a gateway may be long."""
     fields = {f"x-{n}": "v" * 4000 for n in range(5)}
@@ -607,6 +629,7 @@ def learned() -> Http2Line:
         (framed(5, grpc.prefixed(b"f" * 16 + b"(xyz)")), False),
         (framed(5, message(b"abcd")), False),
         (framed(5, message(b"abc"), b"\xbe", frames.more_room(0, 5)), False),
+        (framed(5, message(b"abc"), b"\xbe", frames.more_room(1, 5)), False),
         (framed(5, message(b"abc"))[:-1], False),
         (framed(5, message(b"abc")) + b"\0", False),
     ],

@@ -21,7 +21,6 @@ from bench.load.crew import parcels
 from bench.load.worker import Worker
 
 TICK_S = 0.1
-LEAVE_S = 30.0  # how long a worker that has said all waits to be dismissed
 
 
 class Membership:
@@ -45,9 +44,9 @@ class Membership:
             if self._told("plan"):
                 self._carry_out(self._plan())
         except BenchError as error:
-            self._master.send("problem", message=str(error), exit_code=error.exit_code)
+            self._fail(error)
         except OSError as error:
-            self._master.send("problem", message=f"it could not go on: {error}", exit_code=RunError.exit_code)
+            self._fail(RunError(f"it could not go on: {error}"))
         self._linger()
 
     def _carry_out(self, plan: Plan) -> None:
@@ -78,6 +77,8 @@ class Membership:
                 worker.stop()
             if progress := worker.look():
                 self._master.send("progress", **progress)
+            if post is not None:
+                post.deliver()
             if plan.workload.requests:
                 self._master.send("counted", replies=worker.counted())
             self._master.pause(TICK_S)
@@ -129,12 +130,16 @@ class Membership:
     def _ended(self) -> bool:
         return self._orders.stop.is_set() or self._master.dismissed
 
+    def _fail(self, error: BenchError) -> None:
+        """Tell the master, and once that has heard it whoever started this worker."""
+        self._master.send("problem", message=str(error), exit_code=error.exit_code)
+        self._linger()
+        raise error
+
     def _linger(self) -> None:
-        """Until the master has heard everything."""
-        waited = 0.0
-        while not self._ended() and waited < LEAVE_S:
+        """Until the master has heard everything, and measured the clocks once more, and says so; or is gone."""
+        while not self._ended():
             self._master.pause(TICK_S)
-            waited += TICK_S
 
 
 def main() -> int:

@@ -32,7 +32,7 @@ def unpack(parcel: Parcel, theirs_less_ours_ns: int) -> tuple[np.ndarray, Chunks
 
 
 class Post:
-    """A writer of records that gives them to `send` as parcels, and keeps those that cannot be sent yet."""
+    """A writer of records, on any thread, and what gives them to `send` as parcels, on the one that may."""
 
     def __init__(self, send: Callable[[Parcel], None]) -> None:
         self._send = send
@@ -41,7 +41,6 @@ class Post:
     def write(self, records: np.ndarray, chunks: Chunks | None = None) -> None:
         if len(records):
             self._waiting.append(pack(records, chunks))
-        self.deliver()
 
     def deliver(self) -> bool:
         """Send what waits; whether all is on its way."""
@@ -53,8 +52,7 @@ class Post:
             return False
         return True
 
-    def close(self) -> None:
-        self.deliver()
+    def close(self) -> None: ...
 
 
 def files_of(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

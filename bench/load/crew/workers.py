@@ -55,6 +55,7 @@ class Workers:
                 raise RunError(f"{joined} of {wanted} workers joined within {JOIN_S:g} s")
             if not self.pause():
                 return False
+        self._master.complete({peer.who for peer in self.peers})
         return True
 
     def wait_for(self, kind: str, limit_s: float) -> bool:
@@ -110,12 +111,12 @@ class Workers:
         """Workers that were at work and are no longer, and how that shows."""
         silent = self._master.silent()
         for peer in self.working:
-            if how := peer.ended():
+            if "problem" in peer.said:
+                yield peer, str(peer.said["problem"]["message"]).splitlines()[0]
+            elif how := peer.ended():
                 yield peer, how
             elif peer.who in silent:
                 yield peer, "was not heard of any more"
-            elif "problem" in peer.said:
-                yield peer, str(peer.said["problem"]["message"]).splitlines()[0]
 
     def close(self) -> None:
         """Send all home."""

@@ -31,6 +31,22 @@ class Master:
             raise RunError(f"cannot listen for workers at {host}:{port}: {reason}") from None
         self.port = int(self._runner.server.port)
         self._runner.register_message(KIND, lambda environment, msg: heard(msg.node_id, *msg.data))
+        self._welcome = self._runner.handle_message
+        vars(self._runner)["handle_message"] = self._handle
+        self._complete = False
+
+    def complete(self, workers: set[str]) -> None:
+        """These are all: whoever else has come, or will come, gets no users."""
+        self._complete = True
+        for who in set(self._runner.clients) - workers:
+            self.forget(who)
+
+    def _handle(self, who: str, message: Any) -> None:
+        """Hear a message of Locust's; who comes now may say who it is, and is no worker of this load."""
+        if message.type == "client_ready" and self._complete:
+            self._runner.send_message("ack", client_id=who, data={"index": -1})
+        else:
+            self._welcome(who, message)
 
     def send(self, who: str, kind: str, **what: Any) -> None:
         """Say something to one worker."""

@@ -182,6 +182,25 @@ def test_a_worker_from_elsewhere_sends_its_records_and_they_are_by_our_clock(
     assert any(f"bench worker --master THIS-HOST:{port}" in line for line in heard)
 
 
+def test_a_worker_too_many_takes_no_users(
+    loads: Any, elsewhere: Any, port: int, serve: Any, flask_like: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
+) -> None:
+    """Two come where one is wanted, and a third later on: four users are at work all the same, in two processes."""
+    slow = serve(lambda exchange: (time.sleep(0.02), flask_like(exchange)))
+    workload = make_workload(load=Closed(4), warmup_ns=Nanoseconds(0), duration_ns=Nanoseconds(3 * 10**9))
+    load = loads(Crew(1, 1, "127.0.0.1", port))
+    for _ in range(2):
+        elsewhere(port)
+    load.prepare(plan_for(slow, tmp_path, workload))
+    start, end = load.run(lambda start, window: elsewhere(port), ignore).window_ns
+    load.close()
+    records = stored(tmp_path, workload).records
+    moments = np.arange(start + 10**9 // 2, end - 10**9 // 2, 5 * 10**6)
+    at_once = [np.count_nonzero((records["start_ns"] <= t) & (t < records["end_ns"])) for t in moments]
+    assert (max(at_once), np.median(at_once)) == (4, 4)
+    assert set(records["worker"]) == {0, 1}
+
+
 def test_workers_here_and_elsewhere_send_a_mix_and_hold_each_part_to_its_own_answers(
     loads: Any, elsewhere: Any, port: int, serve: Any, flask_like: Any, tmp_path: Path, stored: Callable[[Path, Workload], Run]
 ) -> None:
