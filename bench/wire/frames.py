@@ -67,6 +67,11 @@ def at_least(size: int, payload: bytes) -> bytes:
     return payload
 
 
+def settings(payload: bytes) -> Iterable[tuple[int, int]]:
+    """(name, value) of each in the payload of SETTINGS."""
+    return struct.iter_unpack(">HI", payload)
+
+
 def opening() -> bytes:
     """What a client says first: no pushing, and as much room for replies as can be given."""
     settings = struct.pack(">HIHI", ENABLE_PUSH, 0, INITIAL_WINDOW_SIZE, MOST)

@@ -35,6 +35,15 @@ def status_of_http(status: int) -> int:
     return _OF_HTTP.get(status, UNKNOWN)
 
 
+def status_of(fields: dict[bytes, bytes]) -> tuple[int, str]:
+    """The gRPC status of a whole reply, and what is wrong with its end."""
+    text = fields.get(b"grpc-status")
+    if text is not None:
+        return (int(text) if text.isdigit() and len(text) < 4 else UNKNOWN), ""
+    status = int(fields[b":status"])
+    return status_of_http(status), "the reply ended without a gRPC status" if status == 200 else ""
+
+
 def status_of_reset(code: int) -> int:
     """What a stream comes to that the server reset with this HTTP/2 error code."""
     return _OF_RESET.get(code, INTERNAL)

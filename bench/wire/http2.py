@@ -256,7 +256,7 @@ class Http2Line:
             return Reply(last[2], body)
         fields = {**(head or {}), **trailers}
         if status is None:
-            status, ended = _status(fields)
+            status, ended = grpc.status_of(fields)
         reply = Reply(Head(status, len(body), kept, fields), body, (), ended)
         self._last_head = (head, trailers, reply.head) if kept and not ended else None
         return reply
@@ -286,8 +286,7 @@ class Http2Line:
             raise ProtocolError("malformed SETTINGS")
         if flags & frames.ACK:
             return
-        for at in range(0, len(payload), 6):
-            name, value = int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")
+        for name, value in frames.settings(payload):
             self._upload.set(name, value)
         self._owed.append(frame(frames.SETTINGS, frames.ACK, 0))
 
@@ -308,12 +307,3 @@ def _no_server(data: bytes) -> ProtocolError:
 def _is_head(fields: dict[bytes, bytes]) -> bool:
     status = fields.get(b":status", b"")
     return len(status) == 3 and status.isdigit()
-
-
-def _status(fields: dict[bytes, bytes]) -> tuple[int, str]:
-    """The gRPC status of a whole reply, and what is wrong with its end."""
-    text = fields.get(b"grpc-status")
-    if text is not None:
-        return (int(text) if text.isdigit() and len(text) < 4 else grpc.UNKNOWN), ""
-    status = int(fields[b":status"])
-    return grpc.status_of_http(status), "the reply ended without a gRPC status" if status == 200 else ""
