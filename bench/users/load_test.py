@@ -77,7 +77,7 @@ class LoadTest:
         """This worker has no part in the test: its master is to know."""
         process = self._process
         for named in {process.named(kind) for kind in process.kinds() if process.target(kind)}:
-            self._tell("lost", named, str(error))
+            self._tell("lost", named, process.hide(str(error)))
 
     def hear(self, what: str, named: str, text: str) -> None:
         """What became of a worker's part."""

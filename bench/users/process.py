@@ -79,6 +79,11 @@ class Process:
         counts = self.runner.target_user_classes_count
         return sum(counts.get(kind.__name__, 0) for kind in self.kinds() if self.named(kind) == named)
 
+    def hide(self, text: str) -> str:
+        """`text` without the values of all classes' headers, which a server may have said in its reply."""
+        sent = (header.partition(":") for kind in self.kinds() for header in kind.headers)
+        return headers.hide(text, [(name, value) for name, _, value in sent])
+
 
 def headers_of(kind: Kind) -> tuple[Header, ...]:
     """The headers that a class's users send; UsageError where one is none."""

@@ -117,12 +117,12 @@ class Session:
 
     def _exit(self, error: BenchError) -> None:
         if not (self._process.worker and self._process.forked):  # whose master says the same
-            log.error(error)
+            log.error(self._process.hide(str(error)))
         sys.exit(error.exit_code)
 
     def _give_up(self, error: BenchError) -> None:
         """The test cannot begin, or not go on."""
-        log.error(error)
+        log.error(self._process.hide(str(error)))
         runner = self._process.runner
         if runner is None:
             sys.exit(error.exit_code)
