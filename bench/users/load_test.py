@@ -14,7 +14,7 @@ from bench.users.prepared import Named, Prepared
 from bench.users.process import Process
 
 MESSAGE = "bench"  # of a worker to its master: what became of its part of the load
-PLACES = "bench_places"  # among the options that a master sends to its workers with every order to start users
+PLACES = "bench_places"  # among the options that a master sends to its workers with every order to start users: by class
 
 log = logging.getLogger("bench.locustfile")
 
@@ -32,7 +32,8 @@ class LoadTest:
     def open(self, named: Named, prepared: Prepared) -> None:
         """A run for this workload and target, or a part of the one that the master keeps; RunError."""
         process = self._process
-        told = getattr(process.options, PLACES, {}).get(str(named)) if process.worker else None
+        names, places = process.names(named), getattr(process.options, PLACES, {})
+        told = next((places[name] for name in names if name in places), None) if process.worker else None
         where = place.heard(told)
         if where is None:
             keeper = self._keepers[named] = Keeper(prepared, process.driver, process.pids)
@@ -41,7 +42,7 @@ class LoadTest:
             if process.worker:
                 self._go_alone(named, keeper, told)
         if process.master:
-            setattr(process.options, PLACES, getattr(process.options, PLACES, {}) | {str(named): where.told()})
+            setattr(process.options, PLACES, places | dict.fromkeys(names, where.told()))
             return
         part = self._parts[named] = Part(prepared, where, process.index, self._wrong(prepared), self._unwritable)
         for kind in process.kinds():
@@ -79,14 +80,15 @@ class LoadTest:
         for named in {process.named(kind) for kind in process.kinds() if process.target(kind)}:
             self._tell("lost", named, process.hide(str(error)))
 
-    def hear(self, what: str, named: str, text: str) -> None:
-        """What became of a worker's part."""
-        for keeper in (keeper for name, keeper in self._keepers.items() if str(name) == named):
+    def hear(self, what: str, names: list[str], text: str) -> None:
+        """What became of a worker's part: that of the users of these classes."""
+        for keeper in (keeper for named, keeper in self._keepers.items() if set(names) & set(self._process.names(named))):
             (keeper.elsewhere if what == "elsewhere" else keeper.lost).append(text)
 
     def _tell(self, what: str, named: Named, text: str) -> None:
-        told = {"what": what, "named": str(named), "text": f"{self._process.runner.client_id}: {text}"}
-        self._process.runner.send_message(MESSAGE, told)
+        process = self._process
+        told = {"what": what, "names": process.names(named), "text": f"{process.runner.client_id}: {text}"}
+        process.runner.send_message(MESSAGE, told)
 
     def _go_alone(self, named: Named, keeper: Keeper, told: dict[str, Any] | None) -> None:
         """A worker that cannot write to its master's run has one of its own, and both say so."""

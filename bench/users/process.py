@@ -74,10 +74,14 @@ class Process:
         """Where the users of a class send to; "" while nobody has said."""
         return kind.target or self.environment.host or kind.host or ""
 
+    def names(self, named: Named) -> list[str]:
+        """Those of the classes that name this: between processes they stand for it, whose headers no message may have."""
+        return [kind.__name__ for kind in self.kinds() if self.target(kind) and self.named(kind) == named]
+
     def users(self, named: Named) -> int:
         """How many users that send this workload there were asked for last."""
         counts = self.runner.target_user_classes_count
-        return sum(counts.get(kind.__name__, 0) for kind in self.kinds() if self.named(kind) == named)
+        return sum(counts.get(name, 0) for name in self.names(named))
 
     def hide(self, text: str) -> str:
         """`text` without the values of all classes' headers, which a server may have said in its reply."""
