@@ -1,6 +1,5 @@
 """One test in one Locust process: the parts of runs that it records, and the runs that it keeps."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,12 +10,10 @@ from bench.users import place
 from bench.users.keeper import Keeper
 from bench.users.part import Part
 from bench.users.prepared import Named, Prepared
-from bench.users.process import Process
+from bench.users.process import Process, log
 
 MESSAGE = "bench"  # of a worker to its master: what became of its part of the load
 PLACES = "bench_places"  # among the options that a master sends to its workers with every order to start users: by class
-
-log = logging.getLogger("bench.locustfile")
 
 
 class LoadTest:
@@ -64,13 +61,13 @@ class LoadTest:
     def close(self, interrupted: bool) -> None:
         """End this process's parts."""
         for part in self._parts.values():
-            with _logged():
+            with self._told():
                 part.close(interrupted)
 
     def finish(self, interrupted: bool, quitting: bool) -> None:
         """Make the runs whole, once all parts have ended."""
         for keeper in self._keepers.values():
-            with _logged():
+            with self._told():
                 sent = keeper.finish(interrupted, quitting, self._process.environment.stop_timeout)
                 log.info(f"{sent:,} requests are recorded: `bench report {keeper.folder}` shows them")
 
@@ -104,11 +101,12 @@ class LoadTest:
     def _unwritable(self, why: str) -> None:
         self._failed(RunError(why))
 
-
-@contextmanager
-def _logged() -> Iterator[None]:
-    """What cannot be written at the end is told, and hides nothing else."""
-    try:
-        yield
-    except (BenchError, OSError) as error:
-        log.error(error)
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What cannot be written at the end is told, and hides nothing else."""
+        try:
+            yield
+        except BenchError as error:
+            self._process.tell(error)
+        except OSError as error:
+            self._process.tell(RunError(f"the run cannot be made whole: {error}"))

@@ -1,5 +1,6 @@
 """What one Locust process is, and what its classes of users name."""
 
+import logging
 import os
 from typing import Any
 
@@ -8,13 +9,15 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from bench import headers, resources
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.headers import Header
 from bench.users.prepared import Named
 from bench.users.target_user import TargetUser
 
 Kind = type[TargetUser]
 PATIENCE_S = 60.0
+
+log = logging.getLogger("bench.locustfile")
 
 
 class Process:
@@ -82,6 +85,12 @@ class Process:
         """How many users that send this workload there were asked for last."""
         counts = self.runner.target_user_classes_count
         return sum(counts.get(name, 0) for name in self.names(named))
+
+    def tell(self, error: BenchError) -> None:
+        """Log what went wrong; where nobody looks on, Locust's exit code tells of it too."""
+        log.error(self.hide(str(error)))
+        if self.headless:
+            self.environment.process_exit_code = error.exit_code
 
     def hide(self, text: str) -> str:
         """`text` without the values of all classes' headers, which a server may have said in its reply."""

@@ -12,7 +12,8 @@ import json, sys
 from types import SimpleNamespace
 from bench.errors import RunError
 from bench.locustfile import TargetUser
-from bench.users import load_test
+from locust.event import Events
+from bench.users import load_test, session
 from bench.users.load_test import PLACES, LoadTest
 from bench.users.process import Process
 
@@ -55,7 +56,22 @@ fewer = opened([Same, Other], SimpleNamespace(), "master")
 for message in sent:
     master.hear(**message)
     fewer.hear(**message)
+def ended(error, headless=True):
+    of = process([One], SimpleNamespace(headless=headless), "master")
+    of.environment.process_exit_code, of.environment.events = None, Events()
+    of.environment.stop_timeout, of.runner.register_message = 0, lambda *of: None
+    test = LoadTest(of, None)
+    def fail(*_): raise error
+    test._keepers = {"any": SimpleNamespace(finish=fail)}
+    test.finish(False, False)
+    try:
+        session.Session(of).quit(exit_code=0)
+    except SystemExit as end:
+        return end.code
+    return 0
+
 print(json.dumps({
+    "codes": [ended(RunError("no")), ended(OSError(28, "No space left")), ended(RunError("no"), headless=False)],
     "told": told,
     "places": places,
     "sent": sent,
@@ -88,3 +104,8 @@ def test_no_value_of_a_header_goes_from_one_process_to_another(said: Any) -> Non
     """Neither to name a run nor in what a server has said."""
     assert "secret-of" not in json.dumps([said["told"], said["sent"], said["lost"]])
     assert {text for (text,) in said["lost"]} == {"worker 1: the server said *** and ***"}
+
+
+def test_a_run_that_cannot_be_made_whole_is_locusts_exit_code_where_nobody_looks_on(said: Any) -> None:
+    """Also where Locust had made it up already, as a master has; with the web UI there may be more tests to come."""
+    assert said["codes"] == [3, 3, 0]
