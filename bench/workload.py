@@ -142,7 +142,7 @@ class Part(Strict, frozen=True):
     model: Model
     payload: Payload
     workload: str = ""  # the name or file of the workload that the others were taken over from
-    weight: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    weight: Annotated[float, msgspec.Meta(gt=0, le=1e9)] = 1.0
     slo: Slo = Slo()
     check: Check = Check()
 
