@@ -9,7 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.workload import FINEST, Workload
+from bench.workload import Workload
+from bench.workload_checks import FINEST
 
 SHUFFLED = 32  # sends at the least that are shuffled together
 PERIOD = 4096  # sends at the least until the order of the parts comes round again
