@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, say = parser.parse_args(arguments), Terminal()
     try:
         version, found = run(options.pairs, options.seconds, say)
-        heading = page.heading("Whether two clients see the same", "make verify-clients")
+        heading = page.heading("Whether two clients see the same", "make verify-agreement")
         page.publish([*heading, *report(version, found, options.pairs, options.seconds)], options.output)
     except BenchError as error:
         say(f"error: {error}")
