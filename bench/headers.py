@@ -67,6 +67,8 @@ def hide(text: str, headers: Iterable[Header]) -> str:
 
     Every run of it goes that has `_SECRET` or more characters in a row in common with a value.
     """
+    if len(text) < _SECRET:  # as of every good reply
+        return text
     parts = (part for name, value in headers if name.lower() != "host" for part in value.split())
     secret = {part[at : at + _SECRET] for part in parts for at in range(len(part) - _SECRET + 1)}
     hidden = bytearray(len(text))  # 1 where a character is part of one
