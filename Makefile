@@ -5,8 +5,8 @@ BENCH := .venv/bin/bench
 EXTRA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
 READY := .venv/ready-$(EXTRA)
 
-.PHONY: demo test setup lint verify verify-calibration verify-streams verify-accuracy verify-cost verify-in-process verify-clients \
-  verify-long-run verify-openai clean
+.PHONY: demo test setup lint verify verify-calibration verify-streams verify-accuracy verify-cost verify-in-process \
+  verify-agreement verify-long-run verify-openai clean
 
 demo: setup            ## the five-minute tour: Flask against Triton on ResNet-50
 	$(BENCH) demo
@@ -19,7 +19,7 @@ lint: setup
 	.venv/bin/ruff check bench models tests
 	.venv/bin/mypy
 
-PAGES := calibration streams accuracy cost in-process clients long-run
+PAGES := calibration streams accuracy cost in-process agreement long-run
 
 verify: setup          ## the measured evidence that the docs quote, all pages of it; some 45 minutes on a quiet machine
 	@failed=; for page in $(PAGES); do $(MAKE) verify-$$page || failed="$$failed $$page"; done; \
@@ -40,8 +40,8 @@ verify-cost: setup          ## what a request costs the client; beside perf_anal
 verify-in-process: setup    ## onnx://cpu against a bare ONNX Runtime loop
 	.venv/bin/python -m bench.evidence.in_process --output docs/in-process.md
 
-verify-clients: setup       ## bench's own client and tritonclient on the same Triton
-	.venv/bin/python -m bench.evidence.agreement --output docs/clients.md
+verify-agreement: setup     ## bench's own client and tritonclient on the same Triton
+	.venv/bin/python -m bench.evidence.agreement --output docs/agreement.md
 
 verify-long-run: setup      ## ten million requests: memory, and the report of them
 	.venv/bin/python -m bench.evidence.long_run --output docs/long-run.md

@@ -114,9 +114,10 @@ def live(
     models = tuple(_part_model(part, model, say) for part, model in zip(workload.parts, served, strict=True))
     say(f"starting {word} ...")
     with servers.start(word, servers.side_by_side(served), log, say) as server:
+        there = words.parse(server.words[_protocol(word)])
         yield Endpoint(
             asked=word,
-            word=replace(words.parse(server.words[_protocol(word)]), options=_client(word)),
+            word=replace(there, options=there.options | _client(word)),
             name=f"{server.facts.kind.capitalize()} {server.facts.version}".strip(),
             server=asdict(server.facts),
             pid=server.pid,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import groupby
 
 Header = tuple[str, str]  # name, value
 
@@ -62,13 +63,17 @@ def problem(headers: Iterable[Header], metadata: bool) -> str:
 
 
 def hide(text: str, headers: Iterable[Header]) -> str:
-    """`text` without the values, in case a server has said them in its reply; also where it was cut within one."""
-    for part in (part for name, value in headers if name.lower() != "host" for part in value.split()):
-        at = text.find(part[:_SECRET]) if len(part) >= _SECRET else -1
-        while at >= 0:
-            end = at + _SECRET
-            while end - at < len(part) and text[end : end + 1] == part[end - at]:
-                end += 1
-            text = text[:at] + _HIDDEN + text[end:]
-            at = text.find(part[:_SECRET], at + len(_HIDDEN))
-    return text
+    """`text` without the values, in case a server has said them in its reply; also where it said or kept only a piece of one.
+
+    Every run of it goes that has `_SECRET` or more characters in a row in common with a value.
+    """
+    if len(text) < _SECRET:  # as of every good reply
+        return text
+    parts = (part for name, value in headers if name.lower() != "host" for part in value.split())
+    secret = {part[at : at + _SECRET] for part in parts for at in range(len(part) - _SECRET + 1)}
+    hidden = bytearray(len(text))  # 1 where a character is part of one
+    for at in range(len(text) - _SECRET + 1):
+        if text[at : at + _SECRET] in secret:
+            hidden[at : at + _SECRET] = b"\1" * _SECRET
+    runs = groupby(range(len(text)), key=hidden.__getitem__)
+    return "".join(_HIDDEN if is_secret else "".join(text[at] for at in run) for is_secret, run in runs)

@@ -9,9 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.workload import FINEST, Workload
+from bench.workload import Workload
+from bench.workload_checks import FINEST
 
-SHUFFLED = 32  # sends at the least that are shuffled together: in so many each part has its share
+SHUFFLED = 32  # sends at the least that are shuffled together
 PERIOD = 4096  # sends at the least until the order of the parts comes round again
 _SALT = 0x4D4958
 
@@ -49,9 +50,10 @@ def turns(workload: Workload) -> Turns:
 class Mixed:
     """The turns of a mix: its parts in a seeded, shuffled order, each part's requests one after another.
 
-    In a period of `len(order)` sends every part has exactly its weight's share, and nearly so in any stretch of it: `SHUFFLED`
-    sends or so are shuffled at a time. A load process that makes every N-th send gets every part in proportion. No request of a
-    part is ever ahead of another of it by more than one send.
+    In a period of `len(order)` sends every part has exactly its weight's share, and so it has in each of the stretches that are
+    shuffled by themselves: as many sends as the whole weights add up to, as often as makes `SHUFFLED` or more. A load process
+    that makes every N-th send gets every part in proportion. No request of a part is ever ahead of another of it by more than
+    one send.
     """
 
     def __init__(self, weights: Sequence[int], row: Sequence[int], seed: int) -> None:

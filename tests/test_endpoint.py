@@ -174,6 +174,20 @@ def test_a_managed_triton_is_asked_by_the_client_that_its_word_names(
         assert (str(live.word), str(live.asked)) == (driven, asked)
 
 
+def test_a_managed_flask_is_asked_as_its_own_word_says(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it takes, such as its encoding, is what it is sent."""
+
+    @contextmanager
+    def start(word: Word, served: Served, log: Path, say: object) -> Iterator[SimpleNamespace]:
+        place = {"http": "flask://127.0.0.1:1?encoding=base64"}
+        yield SimpleNamespace(words=place, facts=ServerFacts("flask", "3", "here", "python"), pid=7, exited=lambda: None)
+
+    monkeypatch.setattr(servers, "start", start)
+    asked = words.parse("flask?encoding=base64,workers=2")
+    with endpoint.live(asked, tiny_resnet(Check(reference=False)), tmp_path / "log", silent) as live:
+        assert str(live.word) == "flask://127.0.0.1:1?encoding=base64"
+
+
 @pytest.mark.parametrize("word", ["triton?client=tritonclient", "triton-http://127.0.0.1:1?client=tritonclient"])
 def test_a_client_that_cannot_stream_from_there_is_refused_before_anything_starts(word: str) -> None:
     """With the two ways out."""

@@ -17,6 +17,8 @@ LAYERS = """
     errors units explain clock tensors wire runtime terminal headers
     slo
     arrivals lengths words draft
+    workload_types
+    workload_checks
     workload
     payload_files answers traces mix
     record payloads named_files
@@ -35,7 +37,10 @@ LAYERS = """
 """
 
 # no clock, no file, no log: the same input gives the same output
-PURE = "errors units explain headers tensors wire slo arrivals lengths words draft workload mix record analysis"
+PURE = """
+    errors units explain headers tensors wire slo arrivals lengths words draft
+    workload_types workload_checks workload mix record analysis
+"""
 IMPURE = "os time pathlib logging socket io subprocess threading asyncio tempfile shutil random secrets"
 
 # library -> the only places that import it

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from bench import mix
 from bench.testing import make_mix, make_workload
-from bench.workload import FINEST, Workload
+from bench.workload import Workload
+from bench.workload_checks import FINEST
 
 WEIGHTS = st.one_of(st.integers(1, 20).map(float), st.sampled_from([0.1, 0.3, 1 / 3, 0.7, 2.5, 99.0]), st.floats(0.1, 100.0))
 PARTS = st.lists(st.tuples(WEIGHTS, st.integers(1, 40)), min_size=2, max_size=5)

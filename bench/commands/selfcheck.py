@@ -20,6 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> int:
+    page.check_output(args.output)
     everything, protocols = args.thorough, tuple(selfcheck.PROTOCOLS)
     rows: list[selfcheck.Row] = []
     lags: list[selfcheck.Lag] = []

@@ -7,7 +7,7 @@ from dataclasses import replace
 from bench import headers, words
 from bench.commands.arrival_flags import reads
 from bench.errors import UsageError
-from bench.targets import CLIENTS, NETWORK, OFFICIAL, TRITON
+from bench.targets import CLIENTS, NETWORK, TRITON
 from bench.words import Word
 
 
@@ -36,8 +36,8 @@ def parse_all(texts: Sequence[str], args: argparse.Namespace) -> list[Word]:
             raise UsageError(f"target {named}: --header goes with endpoints that run already: {_schemes(NETWORK)}")
         asked = [replace(word, headers=tuple(args.header)) if _runs_already(word) else word for word in asked]
     client = getattr(args, "client", None)
-    if client == OFFICIAL and not any(word.kind in ("triton", *TRITON) for word in asked):
-        raise UsageError(f"target {named}: --client {client} is NVIDIA's client for Triton: triton, {_schemes(TRITON)}")
+    if client and not any(word.kind in ("triton", *TRITON) for word in asked):
+        raise UsageError(f"target {named}: --client {client} says how a Triton is asked: triton, {_schemes(TRITON)}")
     return [_by(client, word) if client and word.kind in ("triton", *TRITON) else word for word in asked]
 
 

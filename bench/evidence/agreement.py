@@ -21,13 +21,12 @@ from bench.analysis.stats import Interval
 from bench.arrivals import Poisson, Rate
 from bench.clock import SystemClock
 from bench.endpoint import Endpoint
-from bench.errors import BenchError, RunError
+from bench.errors import RunError
 from bench.evidence import page
 from bench.load.process import LocustLoad
 from bench.reports import tables
 from bench.slo import Nanoseconds
 from bench.targets import CLIENTS, LEAN, OFFICIAL
-from bench.terminal import Terminal
 from bench.workload import Check, Workload
 
 WORKLOAD = "resnet50"
@@ -154,10 +153,16 @@ def _row(row: Row) -> list[str]:
     ratio = f"{official / row.lean.value:.3f}"
     if row.ratio is not None:
         ratio += f" [{row.ratio.low:.3f}, {row.ratio.high:.3f}]"
-    protocol = {"http": "HTTP", "grpc": "gRPC"}[row.protocol]
     difference = f"{official - row.lean.value:+.3f} ms"
     shown = tables.estimate(row.lean, row.lean.value), tables.estimate(row.official, row.lean.value)
-    return [protocol, row.quantity, row.name, *shown, difference, ratio, page.verdict(row.overlap())]
+    return [page.PROTOCOLS[row.protocol], row.quantity, row.name, *shown, difference, ratio, page.verdict(row.overlap())]
+
+
+def _make(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[str], bool]:
+    version, found = run(options.pairs, options.seconds, say)
+    heading = page.heading("Whether two clients see the same", "make verify-agreement")
+    lines = [*heading, *report(version, found, options.pairs, options.seconds)]
+    return lines, all(row.overlap() for row in rows(found))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,16 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.evidence.agreement", description=__doc__)
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each round")
-    page.add_output(parser)
-    options, say = parser.parse_args(arguments), Terminal()
-    try:
-        version, found = run(options.pairs, options.seconds, say)
-        heading = page.heading("Whether two clients see the same", "make verify-clients")
-        page.publish([*heading, *report(version, found, options.pairs, options.seconds)], options.output)
-    except BenchError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 0 if all(row.overlap() for row in rows(found)) else 1
+    return page.main(parser, _make, arguments)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,11 @@ import numpy as np
 
 from bench import payloads
 from bench import workload as workloads
+from bench.errors import RunError
 from bench.runtime.session import default_threads, make_session
 from bench.workload import Workload
+
+_SHOWN = 300  # characters of what a process said at its end
 
 
 def loop(model: Path, workload: Workload, warmup_s: float, seconds: float) -> list[int]:
@@ -31,11 +34,13 @@ def loop(model: Path, workload: Workload, warmup_s: float, seconds: float) -> li
 
 
 def in_its_own_process(model: Path, workload: Workload, warmup_s: float, seconds: float) -> np.ndarray:
-    """The same in a process of its own: int64 [runs]."""
+    """The same in a process of its own: int64 [runs]; RunError where that fails."""
     plan = {"model": str(model), "workload": workloads.to_builtins(workload), "warmup_s": warmup_s, "seconds": seconds}
     command = [sys.executable, "-P", "-m", "bench.evidence.bare_onnx"]
-    said = subprocess.run(command, input=json.dumps(plan), stdout=subprocess.PIPE, text=True, check=True).stdout
-    return np.array(json.loads(said), np.int64)
+    done = subprocess.run(command, input=json.dumps(plan), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunError(f"the bare loop ended with {done.returncode}: {done.stderr.strip()[-_SHOWN:]}")
+    return np.array(json.loads(done.stdout), np.int64)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ python -m bench.evidence.calibration [--replications 1000] [--output FILE]
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -227,15 +228,17 @@ def _change_rows(replications: int) -> Iterator[list[str]]:
             yield [scenario.name, f"{rounds} x {requests:,}", *(percent(tally.coverage(name)) for name in NAMES[:3])]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _make(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[Iterator[str], bool]:
+    heading = page.heading("How often the intervals are right", "make verify-calibration")
+    return chain(heading, report(options.replications)), True  # it shows what is so, and asks nothing of it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables, a row as soon as it is known."""
     parser = argparse.ArgumentParser(prog="python -m bench.evidence.calibration", description=__doc__)
     parser.add_argument("--replications", type=int, default=1000)
-    page.add_output(parser)
-    options = parser.parse_args(arguments)
-    heading = page.heading("How often the intervals are right", "make verify-calibration")
-    page.publish(chain(heading, report(options.replications)), options.output)
+    return page.main(parser, _make, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

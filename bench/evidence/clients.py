@@ -62,19 +62,21 @@ class Watch:
     def __call__(self, folder: Path, pids: dict[str, int]) -> Iterator[None]:
         thread = threading.Thread(target=self._measure, args=(pids["load"],))
         thread.start()
-        yield None
-        thread.join()
+        try:
+            yield None
+        finally:
+            thread.join()
 
     def cost(self) -> Cost:
         """What was found. RunError."""
-        found = self._found[0]
+        found = self._found[0] if self._found else RunError("the load was over before anything was measured")
         if isinstance(found, RunError):
             raise found
         return found
 
     def _measure(self, pid: int) -> None:
         try:
-            self._found.append(meter.measure(pid, self._server.pid, self._server.answered, lambda: "", self._seconds))
+            self._found.append(meter.measure(pid, self._server.answered, lambda: "", self._seconds))
         except RunError as error:
             self._found.append(error)
 
@@ -104,7 +106,7 @@ def perf_analyzer(program: str, case: Case, server: Trivial, seconds: float) -> 
             said.seek(0)
             return f"{program} ended with {process.returncode}: {said.read()[-300:]}"
 
-        return Costs(meter.measure(process.pid, server.pid, server.answered, ended, seconds))
+        return Costs(meter.measure(process.pid, server.answered, ended, seconds))
 
 
 @contextmanager

@@ -8,11 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 
-from bench.errors import BenchError
 from bench.evidence import page, trivial
 from bench.evidence.clients import Case, Costs, clients
 from bench.evidence.peers import perf_analyzer
-from bench.terminal import Terminal
 
 SMALL, LARGE = 16, 3 * 224 * 224  # floats in a request: 64 bytes, and an image of 602 kB
 CASES = (
@@ -46,11 +44,7 @@ def measure(rounds: int, seconds: float, say: Callable[[str], None]) -> tuple[st
 def title(case: Case) -> str:
     """ "HTTP, 64 B"."""
     size = case.floats * 4
-    return (
-        f"{ {'http': 'HTTP', 'grpc': 'gRPC'}[case.protocol] }, {size:,} B"
-        if size < 1000
-        else (f"{ {'http': 'HTTP', 'grpc': 'gRPC'}[case.protocol] }, {size / 1000:.0f} kB")
-    )
+    return f"{page.PROTOCOLS[case.protocol]}, {f'{size} B' if size < 1000 else f'{size / 1000:.0f} kB'}"
 
 
 def against(rounds: Mapping[str, Sequence[Costs]], name: str) -> tuple[list[float], list[float]] | None:
@@ -126,21 +120,18 @@ def _spread(values: Sequence[float], form: str) -> str:
     return f"{median(values):{form}} [{min(values):{form}}, {max(values):{form}}]"
 
 
+def _make(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[str], bool]:
+    version, found = measure(options.rounds, options.seconds, say)
+    lines = [*page.heading("What a request costs the client", "make verify-cost"), *report(version, found, options.seconds)]
+    return lines, all(held(case, rounds) is not False for case, rounds in found.items())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the page; 1 where something was not held."""
     parser = argparse.ArgumentParser(prog="python -m bench.evidence.cost", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="that each client is watched for in each round")
-    page.add_output(parser)
-    options, say = parser.parse_args(arguments), Terminal()
-    try:
-        version, found = measure(options.rounds, options.seconds, say)
-        lines = [*page.heading("What a request costs the client", "make verify-cost"), *report(version, found, options.seconds)]
-        page.publish(lines, options.output)
-    except BenchError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 1 if any(held(case, rounds) is False for case, rounds in found.items()) else 0
+    return page.main(parser, _make, arguments)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,11 @@ from bench.analysis import stats
 from bench.analysis.stats import Interval
 from bench.arrivals import Closed
 from bench.clock import SystemClock
-from bench.errors import BenchError, RunError
+from bench.errors import RunError
 from bench.evidence import bare_onnx, page
 from bench.load.process import LocustLoad
 from bench.record import OK, Run
 from bench.slo import Nanoseconds
-from bench.terminal import Terminal
 from bench.workload import Workload
 
 WORKLOAD, TARGET = "resnet50", "onnx://cpu"
@@ -142,21 +141,18 @@ def _row(numbered: tuple[int, Pair]) -> list[str]:
     return [str(number), f"{bare:.2f}", f"{ours:.2f}", f"{pair.ratio:.3f}"]
 
 
+def _make(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[str], bool]:
+    pairs = measure(resources.load_workload(WORKLOAD), options.pairs, options.seconds, say)
+    heading = page.heading("What bench adds to a model in process", "make verify-in-process")
+    return [*heading, *report(pairs, options.seconds)], held(pairs)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the page; 1 where it was not held."""
     parser = argparse.ArgumentParser(prog="python -m bench.evidence.in_process", description=__doc__)
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=6.0)
-    page.add_output(parser)
-    options, say = parser.parse_args(arguments), Terminal()
-    try:
-        pairs = measure(resources.load_workload(WORKLOAD), options.pairs, options.seconds, say)
-        heading = page.heading("What bench adds to a model in process", "make verify-in-process")
-        page.publish([*heading, *report(pairs, options.seconds)], options.output)
-    except BenchError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 0 if held(pairs) else 1
+    return page.main(parser, _make, arguments)
 
 
 if __name__ == "__main__":

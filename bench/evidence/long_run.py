@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.errors import BenchError, RunError
+from bench.errors import RunError
 from bench.evidence import page
 from bench.evidence.recording import Memory
-from bench.terminal import Terminal
 
 MIB = 2**20
 SETTLED = 10  # a tenth of the records: from then on memory is to be flat
@@ -119,26 +118,24 @@ def _step(step: Step) -> list[str]:
     return [step.name, f"{step.seconds:.1f}", f"{step.cpu_s:.1f}", f"{step.peak_mib:,.0f}", within]
 
 
+def _make(options: argparse.Namespace, say: Callable[[str], None]) -> tuple[list[str], bool]:
+    with tempfile.TemporaryDirectory(prefix="bench-long-run-") as name:
+        folder = Path(name)
+        memory = record(folder, options.records, options.rate, say)
+        steps = []
+        for step in _STEPS:
+            say(f"{step} ...")
+            steps.append(carry_out(step, folder))
+    lines = [*page.heading("What a long run takes", "make verify-long-run"), *report(memory, steps)]
+    return lines, held(memory, steps)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the page; 1 where something was not held."""
     parser = argparse.ArgumentParser(prog="python -m bench.evidence.long_run", description=__doc__)
     parser.add_argument("--records", type=int, default=10_000_000)
     parser.add_argument("--rate", type=float, default=50_000.0, help="records a second, at most")
-    page.add_output(parser)
-    options, say = parser.parse_args(arguments), Terminal()
-    try:
-        with tempfile.TemporaryDirectory(prefix="bench-long-run-") as name:
-            folder = Path(name)
-            memory = record(folder, options.records, options.rate, say)
-            steps = []
-            for step in _STEPS:
-                say(f"{step} ...")
-                steps.append(carry_out(step, folder))
-        page.publish([*page.heading("What a long run takes", "make verify-long-run"), *report(memory, steps)], options.output)
-    except BenchError as error:
-        say(f"error: {error}")
-        return error.exit_code
-    return 0 if held(memory, steps) else 1
+    return page.main(parser, _make, arguments)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,14 @@ class Cost(NamedTuple):
     requests: int
     seconds: float
     client_us: float  # of CPU, user and system, a request
-    server_us: float
 
     @property
     def rate_hz(self) -> float:
         return self.requests / self.seconds
 
 
-def measure(client: int, server: int, answered: Callable[[], int], ended: Callable[[], str], seconds: float) -> Cost:
-    """The cost of the load that process `client` puts on process `server`, each with all that descends from it.
+def measure(client: int, answered: Callable[[], int], ended: Callable[[], str], seconds: float) -> Cost:
+    """The cost of the load that process `client` makes, with all that descends from it.
 
     `answered` counts the requests that were answered so far; `ended` says how the client ended, "" while it runs. RunError
     where it ends too soon, or nothing is answered.
@@ -38,17 +37,16 @@ def measure(client: int, server: int, answered: Callable[[], int], ended: Callab
             raise RunError(f"nothing was answered within {LIMIT_S:g} s")
         time.sleep(_LOOK_S)
     time.sleep(SETTLE_S)
-    trees = Tree(client), Tree(server)
-    for tree in trees:
-        tree.read()
+    tree = Tree(client)
+    tree.read()
     count, start = answered(), time.perf_counter()
     time.sleep(seconds)
-    spent = [tree.read()[0] for tree in trees]
+    spent_ns, _ = tree.read()
     requests, took = answered() - count, time.perf_counter() - start
     _check(ended)
     if not requests:
         raise RunError(f"nothing was answered within {seconds:g} s")
-    return Cost(requests, took, *(ns / 1e3 / requests for ns in spent))
+    return Cost(requests, took, spent_ns / 1e3 / requests)
 
 
 def _check(ended: Callable[[], str]) -> None:

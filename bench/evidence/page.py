@@ -2,13 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 
 from bench import environment
-from bench.errors import RunError
+from bench.errors import FAILED, OK, BenchError, RunError, UsageError
+from bench.terminal import Terminal
 
+PROTOCOLS = {"http": "HTTP", "grpc": "gRPC"}  # as a page has them
 WIDTH = 120  # letters in a line of prose
 
 
@@ -46,9 +48,33 @@ def verdict(held: bool) -> str:
     return "yes" if held else "**no**"
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """The flag that says where a page goes."""
+def main(
+    parser: argparse.ArgumentParser,
+    make: Callable[[argparse.Namespace, Callable[[str], None]], tuple[Iterable[str], bool]],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Make a page as the arguments say, and show it; the exit code, which is 1 where something was not held.
+
+    `make` measures what the parsed arguments ask for, tells how far it is, and returns the lines and whether all was held.
+    """
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the page there, too")
+    options, say = parser.parse_args(arguments), Terminal()
+    try:
+        check_output(options.output)
+        lines, held = make(options, say)
+        publish(lines, options.output)
+    except BenchError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    return OK if held else FAILED
+
+
+def check_output(output: Path | None) -> None:
+    """UsageError where no page can be written to `output`, told before minutes of measuring."""
+    if output is not None and not output.parent.is_dir():
+        raise UsageError(f"--output {output}: expected a file in a folder that is there; there is no {output.parent}")
+    if output is not None and output.is_dir():
+        raise UsageError(f"--output {output}: expected a file, this is a folder")
 
 
 def publish(lines: Iterable[str], output: Path | None) -> None:

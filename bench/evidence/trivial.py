@@ -26,11 +26,10 @@ instance_group { count: 1 kind: KIND_CPU }
 
 
 class Trivial(NamedTuple):
-    """The server: where it is by protocol, and its process."""
+    """The server: where it is by protocol."""
 
     version: str
     places: dict[str, str]  # "http", "grpc" -> "127.0.0.1:PORT"
-    pid: int
 
     def word(self, protocol: str, client: str) -> Word:
         """The target word of the model over `protocol`, asked by `client`."""
@@ -55,7 +54,7 @@ def serving(say: Callable[[str], None]) -> Iterator[Trivial]:
         shutil.copy(Path(__file__).with_name("identity_model.py"), version / "model.py")
         with servers.start(words.parse("triton"), OwnModel(MODEL, folder / "models"), folder / "log", say) as server:
             places = {protocol: words.parse(word).place for protocol, word in server.words.items()}
-            yield Trivial(server.facts.version, places, server.pid)
+            yield Trivial(server.facts.version, places)
 
 
 def workload(connections: int, floats: int, seconds: float) -> Workload:

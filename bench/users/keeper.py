@@ -11,6 +11,7 @@ from bench import samplers, store
 from bench.book import Book
 from bench.clock import SystemClock
 from bench.errors import BenchError
+from bench.headers import hide
 from bench.load import Outcome
 from bench.load.batches import Batches
 from bench.load.identity import asked_again
@@ -70,11 +71,18 @@ class Keeper:
         window = phases.window_ns, max(phases.window_ns, phases.end_ns)
         self._load |= remains.details(told, (window[1] - window[0]) / 1e9) | self._found(lost)
         if not interrupted:
-            self._load |= asked_again(self._prepared.pool.target, self._prepared.facts[0])
+            self._load |= self._asked_again()
         self._book.finished(Outcome(window, interrupted, self._load), None)
         remains.keep_answers(self.folder)
         store.finish(self.folder)
         return int(self._load["sent"])
+
+    def _asked_again(self) -> dict[str, Any]:
+        """Who answered, and answers now; a refusal without the headers that it may repeat."""
+        found, problem = asked_again(self._prepared.pool.target, self._prepared.facts[0]), "server_at_end_problem"
+        if problem in found:
+            found[problem] = hide(found[problem], self._prepared.endpoint.word.headers)
+        return found
 
     def _wait(self, stop_timeout_s: float) -> None:
         timeout_ns, streams = self._prepared.workload.timeout_ns, self._prepared.pool.streams

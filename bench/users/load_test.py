@@ -1,6 +1,5 @@
 """One test in one Locust process: the parts of runs that it records, and the runs that it keeps."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,12 +10,10 @@ from bench.users import place
 from bench.users.keeper import Keeper
 from bench.users.part import Part
 from bench.users.prepared import Named, Prepared
-from bench.users.process import Process
+from bench.users.process import Process, log
 
 MESSAGE = "bench"  # of a worker to its master: what became of its part of the load
-PLACES = "bench_places"  # among the options that a master sends to its workers with every order to start users
-
-log = logging.getLogger("bench.locustfile")
+PLACES = "bench_places"  # among the options that a master sends to its workers with every order to start users: by class
 
 
 class LoadTest:
@@ -32,7 +29,8 @@ class LoadTest:
     def open(self, named: Named, prepared: Prepared) -> None:
         """A run for this workload and target, or a part of the one that the master keeps; RunError."""
         process = self._process
-        told = getattr(process.options, PLACES, {}).get(str(named)) if process.worker else None
+        names, places = process.names(named), getattr(process.options, PLACES, {})
+        told = next((places[name] for name in names if name in places), None) if process.worker else None
         where = place.heard(told)
         if where is None:
             keeper = self._keepers[named] = Keeper(prepared, process.driver, process.pids)
@@ -41,7 +39,7 @@ class LoadTest:
             if process.worker:
                 self._go_alone(named, keeper, told)
         if process.master:
-            setattr(process.options, PLACES, getattr(process.options, PLACES, {}) | {str(named): where.told()})
+            setattr(process.options, PLACES, places | dict.fromkeys(names, where.told()))
             return
         part = self._parts[named] = Part(prepared, where, process.index, self._wrong(prepared), self._unwritable)
         for kind in process.kinds():
@@ -63,13 +61,13 @@ class LoadTest:
     def close(self, interrupted: bool) -> None:
         """End this process's parts."""
         for part in self._parts.values():
-            with _logged():
+            with self._told():
                 part.close(interrupted)
 
     def finish(self, interrupted: bool, quitting: bool) -> None:
         """Make the runs whole, once all parts have ended."""
         for keeper in self._keepers.values():
-            with _logged():
+            with self._told():
                 sent = keeper.finish(interrupted, quitting, self._process.environment.stop_timeout)
                 log.info(f"{sent:,} requests are recorded: `bench report {keeper.folder}` shows them")
 
@@ -77,16 +75,17 @@ class LoadTest:
         """This worker has no part in the test: its master is to know."""
         process = self._process
         for named in {process.named(kind) for kind in process.kinds() if process.target(kind)}:
-            self._tell("lost", named, str(error))
+            self._tell("lost", named, process.hide(str(error)))
 
-    def hear(self, what: str, named: str, text: str) -> None:
-        """What became of a worker's part."""
-        for keeper in (keeper for name, keeper in self._keepers.items() if str(name) == named):
+    def hear(self, what: str, names: list[str], text: str) -> None:
+        """What became of a worker's part: that of the users of these classes."""
+        for keeper in (keeper for named, keeper in self._keepers.items() if set(names) & set(self._process.names(named))):
             (keeper.elsewhere if what == "elsewhere" else keeper.lost).append(text)
 
     def _tell(self, what: str, named: Named, text: str) -> None:
-        told = {"what": what, "named": str(named), "text": f"{self._process.runner.client_id}: {text}"}
-        self._process.runner.send_message(MESSAGE, told)
+        process = self._process
+        told = {"what": what, "names": process.names(named), "text": f"{process.runner.client_id}: {text}"}
+        process.runner.send_message(MESSAGE, told)
 
     def _go_alone(self, named: Named, keeper: Keeper, told: dict[str, Any] | None) -> None:
         """A worker that cannot write to its master's run has one of its own, and both say so."""
@@ -102,11 +101,12 @@ class LoadTest:
     def _unwritable(self, why: str) -> None:
         self._failed(RunError(why))
 
-
-@contextmanager
-def _logged() -> Iterator[None]:
-    """What cannot be written at the end is told, and hides nothing else."""
-    try:
-        yield
-    except (BenchError, OSError) as error:
-        log.error(error)
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What cannot be written at the end is told, and hides nothing else."""
+        try:
+            yield
+        except BenchError as error:
+            self._process.tell(error)
+        except OSError as error:
+            self._process.tell(RunError(f"the run cannot be made whole: {error}"))

@@ -73,6 +73,10 @@ class Part:
         pool = self.prepared.pool
         return pool.members[pool.part[call.payload]].workload.name
 
+    def hide(self, message: str) -> str:
+        """`message` without the values of the headers, which a server may have said in its reply."""
+        return hide(message, self.prepared.endpoint.word.headers)
+
     def end(self, call: Call, ended: Ended, told: bool) -> None:
         """Record a call; `told` says that Locust hears of an error in it."""
         times = (call.intended, call.start, ended.end)
@@ -109,7 +113,7 @@ class Part:
         self._reconnects += 1
 
     def _report(self, interrupted: bool) -> dict[str, Any]:
-        recorder, headers = self._recorder, self.prepared.endpoint.word.headers
+        recorder = self._recorder
         return {
             "worker": self._worker,
             "host": "",  # this one, as all that write to the folder
@@ -119,7 +123,7 @@ class Part:
             "reconnects": self._reconnects,
             "cpu_share": self._cpu_share(),
             "engine_cpu_share": self._cpu.share,
-            "messages": {ERRORS[code]: hide(message, headers) for code, message in recorder.messages.items()},
+            "messages": {ERRORS[code]: self.hide(message) for code, message in recorder.messages.items()},
             "tokens_counted": self.prepared.pool.counted(),
             "stopped": interrupted,
             "failure": self._failure,
@@ -156,7 +160,7 @@ class Part:
         gevent.get_hub().threadpool.apply(self._recorder.drain, (self._writer,))
         for _ in range(self._recorder.errors - self._told):
             self._told += 1
-            self._wrong(self._recorder.messages.get(ANSWER, "found when the reply was looked at"))
+            self._wrong(self.hide(self._recorder.messages.get(ANSWER, "found when the reply was looked at")))
 
     def _look(self) -> None:
         """At the CPU that this process and the thread of its users took so far within the window."""

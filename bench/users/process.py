@@ -1,5 +1,6 @@
 """What one Locust process is, and what its classes of users name."""
 
+import logging
 import os
 from typing import Any
 
@@ -8,13 +9,15 @@ from locust.env import Environment
 from locust.runners import STATE_RUNNING, STATE_SPAWNING, MasterRunner, WorkerRunner
 
 from bench import headers, resources
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.headers import Header
 from bench.users.prepared import Named
 from bench.users.target_user import TargetUser
 
 Kind = type[TargetUser]
 PATIENCE_S = 60.0
+
+log = logging.getLogger("bench.locustfile")
 
 
 class Process:
@@ -74,10 +77,25 @@ class Process:
         """Where the users of a class send to; "" while nobody has said."""
         return kind.target or self.environment.host or kind.host or ""
 
+    def names(self, named: Named) -> list[str]:
+        """Those of the classes that name this: between processes they stand for it, whose headers no message may have."""
+        return [kind.__name__ for kind in self.kinds() if self.target(kind) and self.named(kind) == named]
+
     def users(self, named: Named) -> int:
         """How many users that send this workload there were asked for last."""
         counts = self.runner.target_user_classes_count
-        return sum(counts.get(kind.__name__, 0) for kind in self.kinds() if self.named(kind) == named)
+        return sum(counts.get(name, 0) for name in self.names(named))
+
+    def tell(self, error: BenchError) -> None:
+        """Log what went wrong; where nobody looks on, Locust's exit code tells of it too."""
+        log.error(self.hide(str(error)))
+        if self.headless:
+            self.environment.process_exit_code = error.exit_code
+
+    def hide(self, text: str) -> str:
+        """`text` without the values of all classes' headers, which a server may have said in its reply."""
+        sent = (header.partition(":") for kind in self.kinds() for header in kind.headers)
+        return headers.hide(text, [(name, value) for name, _, value in sent])
 
 
 def headers_of(kind: Kind) -> tuple[Header, ...]:

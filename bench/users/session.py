@@ -9,9 +9,9 @@ import gevent
 
 from bench import resources
 from bench.errors import BenchError, RunError, UsageError
-from bench.users.load_test import MESSAGE, LoadTest, log
+from bench.users.load_test import MESSAGE, LoadTest
 from bench.users.prepared import Named, Prepared, prepare, warm_up
-from bench.users.process import Kind, Process, workload
+from bench.users.process import Kind, Process, log, workload
 
 READY = "ready"  # what a worker tells that has prepared
 LOOK_S = 0.05
@@ -98,9 +98,12 @@ class Session:
         """Locust ends; where a test still runs, by Ctrl-C or a signal."""
         self._quitting = True
 
-    def quit(self, **_: Any) -> None:
-        """The last of all."""
+    def quit(self, exit_code: int = 0, **_: Any) -> None:
+        """The last of all; Locust has made up its exit code, and hears here of what failed since."""
         gevent.joinall(self._ending)
+        code = self._process.environment.process_exit_code
+        if code and code != exit_code:
+            sys.exit(code)
 
     # ------------------------------------------------------------
 
@@ -117,17 +120,15 @@ class Session:
 
     def _exit(self, error: BenchError) -> None:
         if not (self._process.worker and self._process.forked):  # whose master says the same
-            log.error(error)
+            self._process.tell(error)
         sys.exit(error.exit_code)
 
     def _give_up(self, error: BenchError) -> None:
         """The test cannot begin, or not go on."""
-        log.error(error)
+        self._process.tell(error)
         runner = self._process.runner
         if runner is None:
             sys.exit(error.exit_code)
-        if self._process.headless:
-            self._process.environment.process_exit_code = error.exit_code
         gevent.spawn(runner.quit if self._process.headless else runner.stop)
 
     def _wait(self, ready: Callable[[], bool]) -> None:

@@ -32,7 +32,7 @@ class Answer:
 
     def __init__(self, part: Part, call: Call, ended: Ended) -> None:
         self._part, self._call, self._ended = part, call, ended
-        self.error, self.message = ERRORS[ended.verdict.error], ended.verdict.message
+        self.error, self.message = ERRORS[ended.verdict.error], part.hide(ended.verdict.message)
         self.latency_ns = ended.end - call.intended
 
     @property

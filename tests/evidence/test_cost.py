@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,27 +43,28 @@ def counting() -> Callable[[], int]:
 
 @pytest.mark.usefixtures("quick")
 def test_cpu_is_that_of_the_client_s_processes_for_each_request_between_two_moments(busy: Any) -> None:
-    """Ten requests; the client computes, the "server" is asleep."""
+    """Ten requests, and a client that computes; one that sleeps costs next to nothing."""
+    found = meter.measure(busy.pid, counting(), lambda: "", 0.3)
     with subprocess.Popen(["sleep", "60"]) as asleep:
-        found = meter.measure(busy.pid, asleep.pid, counting(), lambda: "", 0.3)
+        idle = meter.measure(asleep.pid, counting(), lambda: "", 0.1)
         asleep.kill()
     assert found.requests == 10
     assert 0.3 <= found.seconds < 20
     assert found.rate_hz == 10 / found.seconds
     assert 0 < found.client_us <= found.seconds * 1e6 / 10 * 1.5
-    assert found.server_us < found.client_us
+    assert idle.client_us < found.client_us
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_client_that_ends_or_a_server_that_answers_nothing_is_no_measurement(busy: Any) -> None:
     """Each is told apart."""
     with pytest.raises(RunError, match="the client ended before it was measured: with 2"):
-        meter.measure(busy.pid, busy.pid, lambda: 0, lambda: "with 2", 0.1)
+        meter.measure(busy.pid, lambda: 0, lambda: "with 2", 0.1)
     with pytest.raises(RunError, match=r"nothing was answered within 0\.2 s"):
-        meter.measure(busy.pid, busy.pid, lambda: 0, lambda: "", 0.1)
+        meter.measure(busy.pid, lambda: 0, lambda: "", 0.1)
     once = itertools.chain([0, 1], itertools.repeat(1))
     with pytest.raises(RunError, match=r"nothing was answered within 0\.1 s"):
-        meter.measure(busy.pid, busy.pid, once.__next__, lambda: "", 0.1)
+        meter.measure(busy.pid, once.__next__, lambda: "", 0.1)
 
 
 def program(folder: Path, text: str) -> str:
@@ -74,9 +76,9 @@ def program(folder: Path, text: str) -> str:
 
 
 @pytest.mark.usefixtures("quick")
-def test_perf_analyzer_is_watched_while_it_runs_and_ended_with_all_that_it_started(tmp_path: Path, busy: Any) -> None:
+def test_perf_analyzer_is_watched_while_it_runs_and_ended_with_all_that_it_started(tmp_path: Path) -> None:
     """Its own flags: the model, where it is, the protocol, the shape and the number of connections."""
-    server: Any = SimpleNamespace(places={"http": "here:1"}, pid=busy.pid, answered=counting())
+    server: Any = SimpleNamespace(places={"http": "here:1"}, answered=counting())
     found = clients.perf_analyzer(program(tmp_path, f"sleep 60 & echo $! > {tmp_path}/child; wait"), HTTP, server, 0.1)
     assert found.cost.requests == 10
     assert found.engine_us is None
@@ -89,18 +91,32 @@ def test_perf_analyzer_is_watched_while_it_runs_and_ended_with_all_that_it_start
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_perf_analyzer_that_does_not_run_is_told_with_what_it_said(tmp_path: Path, busy: Any) -> None:
+def test_a_perf_analyzer_that_does_not_run_is_told_with_what_it_said(tmp_path: Path) -> None:
     """Nor one that is not there."""
-    server: Any = SimpleNamespace(places={"http": "here:1"}, pid=busy.pid, answered=lambda: 0)
+    server: Any = SimpleNamespace(places={"http": "here:1"}, answered=lambda: 0)
     with pytest.raises(RunError, match="ended with 3: no such model"):
         clients.perf_analyzer(program(tmp_path, "echo no such model; exit 3"), HTTP, server, 0.1)
     with pytest.raises(RunError, match="missing: No such file"):
         clients.perf_analyzer(str(tmp_path / "missing"), HTTP, server, 0.1)
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_load_that_fails_is_told_as_it_failed_and_nothing_goes_on_behind_it(busy: Any, tmp_path: Path) -> None:
+    """The thread that watches is waited for; of a load that was never watched there is no cost."""
+    server: Any = SimpleNamespace(answered=counting())
+    watch = clients.Watch(server, 0.05)
+    with pytest.raises(RunError, match="over before anything was measured"):
+        watch.cost()
+    before = threading.active_count()
+    with pytest.raises(RunError, match="it died"), watch(tmp_path, {"load": busy.pid}):
+        raise RunError("it died")
+    assert threading.active_count() == before
+    assert watch.cost().requests == 10
+
+
 def costs(*us_and_rates: tuple[float, float]) -> list[Costs]:
     """Rounds with so many µs a request at such a rate."""
-    return [Costs(Cost(round(rate), 1.0, us, 500.0), us - 2) for us, rate in us_and_rates]
+    return [Costs(Cost(round(rate), 1.0, us), us - 2) for us, rate in us_and_rates]
 
 
 @pytest.mark.parametrize(

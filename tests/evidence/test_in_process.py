@@ -7,6 +7,7 @@ import pytest
 
 from bench import resources
 from bench import workload as workloads
+from bench.errors import RunError
 from bench.evidence import bare_onnx, in_process
 from bench.evidence.in_process import Pair, held, interval, measure, report
 from bench.recipes.build import build
@@ -83,3 +84,9 @@ def test_both_sides_run_in_processes_of_their_own(tiny: Workload, monkeypatch: p
     (pair,) = measure(tiny, 1, 0.3, lambda text: None)
     assert min(pair.rates_hz()) > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bare_loop_that_fails_is_told_with_what_it_said(tiny: Workload, tmp_path: Path) -> None:
+    """Such as a model that is not there."""
+    with pytest.raises(RunError, match=r"(?s)the bare loop ended with 1: .*missing\.onnx"):
+        bare_onnx.in_its_own_process(tmp_path / "missing.onnx", tiny, 0.0, 0.1)

@@ -1,11 +1,12 @@
 """What all pages of evidence have in common."""
 
+import argparse
 import platform
 from pathlib import Path
 
 import pytest
 
-from bench.errors import RunError
+from bench.errors import BenchError, RunError
 from bench.evidence import page
 
 
@@ -60,3 +61,37 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """With why."""
     with pytest.raises(RunError, match=r"--output .*missing/a.md: cannot be written: No such file"):
         page.publish(["a"], tmp_path / "missing" / "a.md")
+
+
+def made(*arguments: str, held: bool = True, error: BenchError | None = None) -> tuple[int, list[float]]:
+    """(exit code, what was measured) of a module that measures as many seconds as it is told."""
+    parser, measured = argparse.ArgumentParser(), list[float]()
+    parser.add_argument("--seconds", type=float, default=1.0)
+
+    def make(options: argparse.Namespace, say: object) -> tuple[list[str], bool]:
+        measured.append(options.seconds)
+        if error is not None:
+            raise error
+        return ["# a"], held
+
+    return page.main(parser, make, arguments), measured
+
+
+def test_the_exit_code_tells_whether_all_was_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page is there in either case; what cannot be measured is one line."""
+    path = tmp_path / "a.md"
+    assert made("--seconds", "2", "--output", str(path)) == (0, [2.0])
+    assert path.read_text() == "# a\n"
+    assert made(held=False) == (1, [1.0])
+    assert capsys.readouterr().out == "# a\n" * 2
+    assert made(error=RunError("no server")) == (3, [1.0])
+    assert capsys.readouterr() == ("", "error: no server\n")
+
+
+def test_a_page_that_has_no_place_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Measuring takes minutes."""
+    for path, why in ((tmp_path / "no" / "a.md", "in a folder that is there; there is no"), (tmp_path, "this is a folder")):
+        assert made("--output", str(path)) == (2, [])
+        assert why in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -243,17 +244,26 @@ class Flask(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def flask() -> Iterator[str]:
+@contextmanager
+def answering(handler: type[Flask]) -> Iterator[str]:
     """The word for a server of that kind."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Flask)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield f"flask://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"flask://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def flask() -> Iterator[str]:
+    """The word for a server of that kind."""
+    with answering(Flask) as word:
+        yield word
 
 
 PROMPTS = """\
@@ -339,3 +349,42 @@ def test_a_slip_ends_locust_with_one_line(locust: Callable[..., Any]) -> None:
     (error,) = made.errors()
     assert error.startswith("workload 'resnet51': not found; tried")
     assert (made.code, "Traceback" in made.err, made.folders()) == (2, False, [])
+
+
+class Gateway(Flask):
+    """Refuses all that it is asked, but for who it is at the beginning, and says the token that it was asked with."""
+
+    known = True
+
+    def do_GET(self) -> None:
+        if self.known:
+            super().do_GET()
+        else:
+            self.reply(200, {"model": f"none for {self.token()}", "version": "1"})
+
+    def do_POST(self) -> None:
+        Gateway.known = False
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.reply(401, {"error": f"unknown token {self.token()}"})
+
+    def token(self) -> str:
+        return self.headers["X-Auth"].partition("=")[2]
+
+
+KNOWN = ONE.replace("    wait", '    headers = ["X-Auth: key=9f86d081884c7d65"]\n    wait').replace(
+    "self.request()", "print('said', self.request().message)"
+)
+
+
+def test_what_a_server_says_of_a_header_is_neither_shown_nor_kept(locust: Callable[..., Any]) -> None:
+    """In the errors of requests, at the end of a run, and before there is one."""
+    made = locust(KNOWN)
+    with answering(Gateway) as word:
+        made.run("-u", "1", "-t", "1s", "--host", word)
+        told = [made.out, made.err, *(path.read_text() for path in made.folders()[0].glob("*.json*"))]
+        assert "said HTTP 401: unknown token ***" in made.out
+        assert made.made().load["server_at_end_problem"].endswith("it has: none for *** (1)")
+        made.run("-u", "1", "-t", "1s", "--host", word)
+    assert (made.code, len(made.errors())) == (3, 1)
+    assert made.errors()[0].endswith("it has: none for *** (1)")
+    assert "9f86d081" not in "".join([*told, made.out, made.err])
