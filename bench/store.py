@@ -124,6 +124,8 @@ def open_run(folder: Path) -> Run:
 def load_run(folder: Path) -> Run:
     """The run in `folder`, also one that died while it was made; UsageError where it is none or damaged."""
     document = _read_document(folder / "run.json")
+    if document.status == "complete" and not (folder / "requests.parquet").exists() and not _streams(folder, "requests"):
+        raise UsageError(f"{folder / 'requests.parquet'}: missing, and run.json says that this run is complete")
     records, chunks = _read_records(folder)
     return Run(
         id=document.id,

@@ -1,6 +1,7 @@
 """A run on disk: what can be read back of it, whole, cut off or damaged."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,16 @@ def test_a_table_that_was_cut_off_is_named(name: str, keep: float, finished: Pat
             store.load_run(finished)
     finally:
         path.write_bytes(whole)
+
+
+def test_a_complete_run_without_its_requests_is_damaged(finished: Path, tmp_path: Path) -> None:
+    """It is no run in which nothing was sent; one that is still made may have none yet."""
+    copied = shutil.copytree(finished, tmp_path / "copied")
+    (copied / "requests.parquet").unlink()
+    with pytest.raises(UsageError, match=r"requests\.parquet: missing"):
+        store.load_run(copied)
+    store.write_json(copied / "run.json", document(status="running"))
+    assert len(store.load_run(copied).records) == 0
 
 
 @pytest.fixture(scope="module")

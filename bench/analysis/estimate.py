@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Claim = Literal["everything", "latency", "throughput", "tokens"]
+Claim = Literal["everything", "latency", "throughput", "tokens", "utilization"]
 
 
 @dataclass(frozen=True, slots=True)

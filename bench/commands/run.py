@@ -25,7 +25,8 @@ from bench.workload import Workload
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workload", help="a name (see `bench workloads list`) or a path to a .toml file")
     parser.add_argument("--target", required=True, metavar="T", help="triton[@24.07][?option=value,...], flask, or a URL: "
-                        "triton-http://HOST:PORT, triton-grpc://HOST:PORT, flask://HOST:PORT, onnx://cpu, echo://")  # fmt: skip
+                        "triton-http://HOST:PORT, triton-grpc://HOST:PORT, flask://HOST:PORT, openai://HOST:PORT, onnx://cpu, "
+                        "echo://")  # fmt: skip
     target_flags.add_headers(parser)
     target_flags.add_client(parser)
     flags.add_load(parser)

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
         except OSError as error:
             raise RunError(f"--output {args.output}: cannot be written: {error.strerror}") from None
     held = all(row.held() for row in rows) and all(one.held() for one in lags)
+    say("all of it held" if held else "not all of it held: see the column `held`")
     return errors.OK if held else errors.FAILED
 
 

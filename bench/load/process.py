@@ -135,8 +135,10 @@ class LocustLoad:
     def _died(self) -> RunError:
         assert self._process is not None
         code = self._process.wait()
-        tail = hide("\n  ".join(self._log_path.read_text(errors="replace").splitlines()[-15:]), self._headers)
-        return RunError(f"the load process ended with code {code} before the run was done; its log ends:\n  {tail}")
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        lines = self._log_path.read_text(errors="replace").splitlines()[-15:]
+        tail = hide("; its log ends:\n  " + "\n  ".join(lines), self._headers) if lines else ""
+        return RunError(f"the load process {how} before the run was done{tail}")
 
 
 def _hidden(news: Any, headers: tuple[Header, ...]) -> Any:

@@ -201,5 +201,5 @@ def test_a_load_process_that_dies_is_an_error_with_its_last_words(
         assert load.pid is not None
         os.kill(load.pid, signal.SIGKILL)
 
-    with pytest.raises(RunError, match="the load process ended with code -9"):
+    with pytest.raises(RunError, match="the load process was killed by signal 9"):
         load.run(ignore, kill)

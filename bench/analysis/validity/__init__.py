@@ -24,8 +24,8 @@ def judge(m: Measured, s: Streams | None) -> tuple[tuple[Reason, ...], tuple[Rea
     late = sends.lateness(m, s)
     warming, drifting = steady.found(m)
     reasons = (
-        asked.status(m), asked.failures(m), asked.workers_lost(m), asked.server_changed(m), sends.reasons(m, late),
-        warming, machine.reasons(m),
+        asked.status(m), asked.failures(m), asked.workers_lost(m), asked.server_exited(m), asked.server_changed(m),
+        sends.reasons(m, late), warming, machine.reasons(m),
     )  # fmt: skip
     warnings = (
         asked.timeouts(m), tokens.cut_off(m), asked.unchecked(m), asked.server_silent(m), asked.elsewhere(m),

@@ -43,9 +43,14 @@ def failures(m: Measured) -> Iterator[Reason]:
     if wrong:
         yield Reason(
             "wrong_answers",
-            f"{sum(wrong.values()):,} of {m.requests:,} replies were wrong ({counts(wrong)}): this server does not do the "
+            f"{sum(wrong.values()):,} of {_looked_at(m, wrong)} were wrong ({counts(wrong)}): this server does not do the "
             f"work that is measured; {first_message(m, wrong)}",
         )
+
+
+def _looked_at(m: Measured, wrong: dict[str, int]) -> str:
+    """Among how many replies wrong ones were found: version and shape are looked at in all of them."""
+    return f"the {m.compared:,} replies that were compared" if wrong.keys() == {"answer"} else f"{m.requests:,} replies"
 
 
 def _too_many(m: Measured) -> bool:
@@ -78,6 +83,17 @@ def workers_lost(m: Measured) -> Iterator[Reason]:
             f"{len(lost)} of the load's workers ended before the run did ({'; '.join(map(str, lost))}): the load was less than "
             "what was asked for from then on, and what such a worker had not delivered is missing; see its log, run it again",
         )
+
+
+def server_exited(m: Measured) -> Iterator[Reason]:
+    """A server that bench had started, and that ended before it was told to."""
+    for event in m.run.events:
+        if event.name == "server-exited":
+            yield Reason(
+                "server_exited",
+                f"the server that bench had started ended before the run did (exit status {event.detail.get('status')}): what "
+                "is measured from then on is a server that is down; server.log in the run's folder has its last words",
+            )
 
 
 def elsewhere(m: Measured) -> Iterator[Reason]:

@@ -9,6 +9,7 @@ from bench.analysis.measured import Measured
 
 OTHERS = 15.0  # % of the machine that other processes may use
 SLOWED = 1.0  # % of the window in which a GPU's clock may be held down
+UNSAMPLED_NS = 3 * 10**9  # of a window, at its end
 USED = 5.0  # % of utilization above which a GPU is taken for ours where NVML does not show whose processes it runs
 
 
@@ -41,8 +42,9 @@ def reasons(m: Measured) -> Iterator[Reason]:
 
 
 def warnings(m: Measured) -> Iterator[Reason]:
-    """Other processes on the machine, and GPUs that reached their power limit."""
+    """Other processes on the machine, a sampler that ended too early, and GPUs that reached their power limit."""
     yield from _shared(m)
+    yield from _unsampled(m)
     for gpu in _gpus(m):
         if (share := _mean(m, gpu, "slowed_by_power_cap")) > SLOWED:
             yield Reason(
@@ -66,6 +68,22 @@ def _shared(m: Measured) -> Iterator[Reason]:
             "shared_machine",
             f"other processes used {others:.0f}% of this machine's CPU within the window: server and load had to share with "
             "them, and that is in the numbers; run it again on a quiet machine",
+        )
+
+
+def _unsampled(m: Measured) -> Iterator[Reason]:
+    """Where the sampler died, or what it wrote is gone, utilization is that of a part of the run."""
+    start, end = m.run.window_ns
+    t_ns, _ = m.run.samples.get("host", "cpu_utilization")
+    if not len(t_ns):
+        return
+    missing = end - max(int(t_ns.max()), start)
+    if missing > UNSAMPLED_NS:
+        yield Reason(
+            "unsampled",
+            f"the last {missing / 1e9:.1f} s of the window's {(end - start) / 1e9:.1f} s were not sampled: the sampler ended "
+            "before the run (events.jsonl in the run's folder says why), and utilization is that of the time before",
+            "utilization",
         )
 
 

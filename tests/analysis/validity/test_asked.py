@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench.analysis.validity import validity
-from bench.record import NOT_COMPARED, Run
+from bench.record import NOT_COMPARED, Event, Run
 from bench.slo import Share, Slo
 from bench.testing import Stream, make_run, make_stream_run, make_workload
 from bench.workload import Check
@@ -42,6 +42,20 @@ def test_one_wrong_answer_makes_a_run_invalid(kind: str) -> None:
     run = make_run([10.0] * 1000, errors={500: kind}, load={"messages": {kind: "it differs"}})
     assert reasons(run) == ["wrong_answers"]
     assert "it differs" in validity(run)[0][0].message
+
+
+def test_wrong_answers_are_counted_among_those_that_were_compared() -> None:
+    """A shape is looked at in every reply; an answer is compared in some."""
+    for kind, among in (("answer", "replies that were compared"), ("shape", "1,000 replies")):
+        run = make_run([10.0] * 1000, errors={500: kind})
+        assert f"{among} were wrong" in validity(run)[0][0].message
+
+
+def test_a_server_that_ended_before_the_run_makes_it_invalid() -> None:
+    """One that bench had started: somebody killed it, or it died."""
+    run = make_run([10.0] * 1000, events=[Event(0, "server-exited", {"status": -9})])
+    assert reasons(run) == ["server_exited"]
+    assert "exit status -9" in validity(run)[0][0].message
 
 
 def test_a_run_without_requests_is_invalid() -> None:

@@ -31,6 +31,14 @@ def test_nothing_is_said_of_other_processes_where_the_server_s_share_is_unknown(
     assert "shared_machine" not in [w.code for w in warnings]
 
 
+@pytest.mark.parametrize(("last_ms", "warned"), [(9900, False), (8000, False), (6000, True), (0, True)])
+def test_a_sampler_that_ended_before_the_run_is_told_of(last_ms: int, warned: bool) -> None:
+    """Of a window of 10 s more than 3 s at the end have no samples; what it saw before stands."""
+    samples = {("host", "cpu_utilization"): [(t, 50.0) for t in range(0, last_ms + 1, 100)]}
+    _, found = validity(make_run([10.0] * 1000, samples=samples, window_ms=(0, 10_000)))
+    assert [w.spoils for w in found if w.code == "unsampled"] == ["utilization"] * warned
+
+
 def gpu_run(gpu: str = "gpu0", utilization: float = 90.0, **metrics: list[float]) -> Run:
     """10 readings of a GPU within the window of 1 s, and of each of `metrics` as many as are given, repeated."""
     levels = {"memory_bytes": [1e9], "utilization": [utilization], "sm_clock_mhz": [1980.0, 1410.0]} | metrics
