@@ -93,6 +93,21 @@ def test_several_runs_are_rows_of_one_table_as_csv(bench: Bench, folder: Path, d
     assert [row["requests"] for row in rows] == ["400", *["50"] * 6]
 
 
+def test_of_several_runs_each_is_named_and_a_damaged_one_hides_no_other(
+    bench: Bench, four_floats: Path, tmp_path: Path
+) -> None:
+    """The first is cut off: it is named, the second is shown under its folder, and the exit code is 2."""
+    for _ in range(2):
+        bench("run", four_floats, "--target", ECHO, "--output", tmp_path)
+    first, second = sorted(path.parent for path in tmp_path.glob("*/run.json"))
+    (first / "requests.parquet").write_bytes(b"PAR1")
+    said = bench("report", tmp_path)
+    assert said.code == 2
+    assert f"{first}/requests.parquet: damaged" in said.err
+    assert said.out.startswith(f"{second}\n")
+    assert "VALID" in said.out
+
+
 def test_wrong_answers_make_a_run_invalid(bench: Bench, four_floats: Path, tmp_path: Path) -> None:
     """Of 400 replies every 50th is wrong: 8, which are errors however quick they were, and exit code 4."""
     said = bench("run", four_floats, "--target", f"{ECHO},wrong=50", "--output", tmp_path, "--json")

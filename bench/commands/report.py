@@ -27,13 +27,29 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Callable[[str
         return errors.OK
     if args.format == "html" and len(args.path) > 1:
         raise UsageError("--format html: expected one run or one experiment, an HTML page holds no more")
-    for path in args.path:
-        if demo.is_experiment(path):
-            out(_comparison(path, args.format))
+    codes = [_report(path, args.format, out, say) for path in args.path]
+    return max(codes)
+
+
+def _report(path: Path, format_: str, out: Callable[[str], None], say: Callable[[str], None]) -> int:
+    """What is in one place; of several runs one that is damaged is named, and hides no other."""
+    if demo.is_experiment(path):
+        out(_comparison(path, format_))
+        return errors.OK
+    folders, code = store.find_runs(path), errors.OK
+    for folder in folders:
+        try:
+            made = _single(store.open_run(folder), format_)
+        except UsageError as error:
+            if len(folders) == 1:
+                raise
+            say(f"bench: {error}")
+            code = error.exit_code
             continue
-        for folder in store.find_runs(path):
-            out(_single(store.open_run(folder), args.format))
-    return errors.OK
+        if len(folders) > 1 and format_ == "text":
+            out(f"{folder}\n")
+        out(made)
+    return code
 
 
 def _single(one: Run, format_: str) -> str:
