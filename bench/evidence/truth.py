@@ -7,9 +7,9 @@ stall. Nothing here touches a socket or a clock.
 import heapq
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MODEL = "truth"
 OUTPUTS = 16  # float32 values in an answer, all 0
@@ -35,6 +35,14 @@ SERVER: dict[str, Any] = {
     "extensions": ["binary_tensor_data", "model_configuration", "model_repository", "statistics"],
 }
 INDEX = [{"name": MODEL, "version": "1", "state": "READY"}]
+
+
+class Asked(NamedTuple):
+    """What a connection was asked: a reply that is due at once, or the inference `id` whose reply `answer` makes in time."""
+
+    reply: bytes
+    id: str | None = None
+    answer: Callable[[], bytes] = bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ import h2.exceptions
 from google.protobuf import json_format
 from tritonclient.grpc import service_pb2 as messages
 
-from bench.evidence.truth import CONFIG, INDEX, METADATA, MODEL, OUTPUTS, SERVER, Book
-from bench.evidence.truth_server import Asked
+from bench.evidence.truth import CONFIG, INDEX, METADATA, MODEL, OUTPUTS, SERVER, Asked, Book
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _UNIMPLEMENTED = 12

@@ -20,19 +20,11 @@ from dataclasses import asdict
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
-from bench.evidence.truth import CONFIG, INDEX, METADATA, MODEL, OUTPUTS, SERVER, Book, Queue, Script
+from bench.evidence.truth import CONFIG, INDEX, METADATA, MODEL, OUTPUTS, SERVER, Asked, Book, Queue, Script
 from bench.load.pacer import Timer
 
 _PIECE = 65536
 _STOP_S = 20.0
-
-
-class Asked(NamedTuple):
-    """What a connection was asked: a reply that is due at once, or the inference `id` whose reply `answer` makes in time."""
-
-    reply: bytes
-    id: str | None = None
-    answer: Callable[[], bytes] = bytes
 
 
 class Speaker(Protocol):
