@@ -6,7 +6,7 @@ from bench.wire import frames, grpc
 from bench.wire.blocks import HEAD_LIMIT, Blocks
 from bench.wire.frames import HEAD_BYTES, MOST, at_least, code_name, frame, unpadded
 from bench.wire.line import Buffer, Head, ProtocolError, Reply, Varying, WireRequest
-from bench.wire.pattern import KNOWN, ROOM_BYTES, FramedPattern, framed
+from bench.wire.pattern import KNOWN, ROOM_BYTES, FramedPattern, framed_pattern
 from bench.wire.upload import Upload
 
 REFILL = 2**30  # bytes received after which the windows are filled up again
@@ -136,7 +136,7 @@ class Http2Line:
         """Remember a good reply that was `piece`; whether it is one."""
         if not reply.head.keep_alive or reply.ended or len(self._patterns) >= KNOWN:
             return False
-        self._patterns[len(piece)] = known = framed(piece, reply.head.status, varying, self._blocks.remembers)
+        self._patterns[len(piece)] = known = framed_pattern(piece, reply.head.status, varying, self._blocks.remembers)
         return known is not None
 
     @property

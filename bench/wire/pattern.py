@@ -48,7 +48,7 @@ def pattern(piece: bytes, status: int, body_at: int, varying: Varying) -> Patter
     return Pattern(before[1], behind[1], tuple(part for part in rest if part[1]), status)
 
 
-def framed(piece: bytes, status: int, varying: Varying, lasting: Callable[[bytes], bool]) -> FramedPattern | None:
+def framed_pattern(piece: bytes, status: int, varying: Varying, lasting: Callable[[bytes], bool]) -> FramedPattern | None:
     """The same of a reply in frames; None where it is none of its own, or of a kind that has no pattern.
 
     `lasting` says of a header block whether the same bytes will mean the same.

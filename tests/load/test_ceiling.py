@@ -55,6 +55,14 @@ def unplugged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(null_server, "running", refuse)
 
 
+def test_what_could_not_be_measured_is_no_rate_for_a_worker(plain: Any, pool: Any, nobody: tuple[str, int]) -> None:
+    """Of several workers together nothing is known either, in the next run of the command."""
+    requests = pool(plain(nobody), THREE)
+    about = ceiling.find(requests, THREE, [{"protocol": "HTTP/1.1"}], workers=2)
+    known = {key: about[key] for key in KEYS} | {"problem": "a burst took too long"}
+    assert ceiling.find(requests, THREE, [known], workers=2) == known
+
+
 def test_the_engine_is_driven_against_a_server_that_does_nothing(
     found: Find, plain: Any, pool: Any, nobody: tuple[str, int]
 ) -> None:

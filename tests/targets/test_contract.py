@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from bench import payloads, words
 from bench.errors import RunError, UsageError
 from bench.record import ERRORS
-from bench.targets import open_target
+from bench.targets import kserve_grpc, open_target
 from bench.targets.base import FINE, Verdict, WireRequest, request_id
 from bench.targets.kserve_messages import Layouts
 from bench.targets.talk import Talk
@@ -393,6 +394,17 @@ def test_an_option_that_a_target_does_not_have_is_refused(scheme: str, made: Any
     word = endpoint.word.partition("?")[0] + "?colour=red"
     with pytest.raises(UsageError, match=f"unknown option 'colour'; {scheme} has: "):
         open_target(words.parse(word), made.workload, endpoint.onnx)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"name": "made", "inputs": [{"shape": ["1"]}]}])
+def test_metadata_over_grpc_that_is_none_is_one_error(metadata: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON of a message leaves out what is empty, a name too."""
+    answers = SimpleNamespace(
+        get_server_metadata=lambda **_: {"name": "odd"}, get_model_metadata=lambda *_, **__: metadata, close=lambda: None
+    )
+    monkeypatch.setattr(kserve_grpc, "connect", lambda word: answers)
+    with pytest.raises(RunError, match="the metadata of model 'made' is none of KServe v2"):
+        kserve_grpc.describe(words.parse("triton-grpc://127.0.0.1:1"), "made", "")
 
 
 def blanked(reply: Reply, varying: Varying) -> bytes:

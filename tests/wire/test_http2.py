@@ -147,6 +147,25 @@ def test_a_request_of_any_size_arrives_whole_through_any_windows(
     assert any(isinstance(e, SettingsAcknowledged) for e in server.events)
 
 
+def test_small_requests_stop_where_the_connection_s_window_ends() -> None:
+    """A server that gives none back: each is small enough for a frame and for its stream, and all together are not."""
+    line, sent = Http2Line(), 0
+    line.ask(request())
+    line.feed(frame(frames.SETTINGS, 0, 0))
+    line.feed(OK_HEAD + OK_END)
+    for n in range(6):
+        out = b"".join(line.ask(request(bytes(15_000))))
+        while out:
+            length, kind = int.from_bytes(out[:3], "big"), out[3]
+            sent += length * (kind == frames.DATA)
+            out = out[9 + length :]
+        if sent < 15_021 * (n + 1):
+            break
+        stream = (2 * n + 3).to_bytes(4, "big")
+        line.feed((OK_HEAD + OK_END).replace(b"\0\0\0\1", stream))
+    assert sent == 65535 - 21
+
+
 def test_a_window_that_becomes_smaller_while_a_request_is_sent_is_kept_to() -> None:
     """It may even be below zero for a while: then nothing is sent until more than that is given back."""
     line = ready()
@@ -642,6 +661,18 @@ def test_only_a_reply_with_another_id_or_other_contents_is_known(piece: bytes, k
         assert line.feed(frames.more_room(5, MOST)) is None  # for a stream that is over it is of no account
         line.ask(request())
         assert line.repeats(framed(7, message(b"any")), ID) == 0
+
+
+def test_a_reply_that_gives_room_to_its_stream_has_no_pattern() -> None:
+    """That stream is over: taken for the connection's, the room would be more than the server gave."""
+    for stream, remembered in ((0, True), (7, False)):
+        line = learned()
+        line.repeats(framed(5, message(b"abc")), ID)
+        line.ask(request())
+        piece = framed(7, message(b"abc"), b"\xbe", frames.more_room(stream, 100))
+        reply = line.feed(piece)
+        assert reply is not None
+        assert line.learn(piece, reply, varying(reply.body)) is remembered
 
 
 def test_a_reply_is_not_known_before_all_of_its_request_was_sent_nor_when_some_of_it_has_come() -> None:
