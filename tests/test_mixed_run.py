@@ -142,7 +142,7 @@ def test_the_bundled_mix_explains_itself(bench: Bench) -> None:
 
 TINY = """
 warmup = "100ms"
-requests = 64
+duration = "1s"
 
 [[mix]]
 workload = "resnet50"
@@ -168,7 +168,10 @@ users = 4
 @pytest.mark.real
 @pytest.mark.parametrize("target", ["triton", "onnx://cpu"])
 def test_models_of_a_mix_answer_together_each_as_its_reference_does(target: str, bench: Bench, tmp_path: Path) -> None:
-    """Two tiny ones on a real Triton, which tells what it executed of each; and in two sessions without a server."""
+    """Two tiny ones on a real Triton, which tells what it executed of each; and in two sessions without a server.
+
+    The window is longer than the pauses between the looks at what was executed.
+    """
     (tmp_path / "tiny.toml").write_text(TINY)
     said = bench("run", tmp_path / "tiny.toml", "--target", target, "--output", tmp_path / "results", "--json")
     document = json.loads(said.out)
