@@ -128,21 +128,21 @@ OpenLoop = Drawn | Trace
 Load = ClosedLoop | OpenLoop
 
 
-def offsets_ns(load: Drawn, seed: int, warmup_ns: int = 0) -> Iterator[int]:
-    """The intended sends in ns after the start, without end; the same seed gives the same schedule everywhere.
+def offsets_ns(load: Drawn, seed: int, warmup_ns: int = 0, turn: int = 0) -> Iterator[int]:
+    """The intended sends in ns after the start, without end; the same seed and turn give the same schedule everywhere.
 
-    `warmup_ns` is how long a ramp stays at its first rate.
+    `warmup_ns` is how long a ramp stays at its first rate; `turn` is a round of an experiment, which has a schedule of its own.
     """
     match load:
         case Constant(rate_hz=rate):
             return (round(n * 1e9 / rate) for n in count())
         case Poisson(rate_hz=rate):
-            return _sums(1e9 / rate, _exponentials(seed))
+            return _sums(1e9 / rate, _exponentials(seed, turn))
         case Gamma(rate_hz=rate, burstiness=shape):
-            return _sums(1e9 / rate / shape, _gammas(seed, shape))
+            return _sums(1e9 / rate / shape, _gammas(seed, turn, shape))
         case Ramp():
             when = _inverse(load, warmup_ns)
-            sends = accumulate(_exponentials(seed)) if load.gaps == "poisson" else iter(count())
+            sends = accumulate(_exponentials(seed, turn)) if load.gaps == "poisson" else iter(count())
             return (round(when(n)) for n in sends)
 
 
@@ -153,21 +153,21 @@ def _sums(scale: float, gaps: Iterator[float]) -> Iterator[int]:
         yield round(t)
 
 
-def _units(seed: int) -> Iterator[np.ndarray]:
+def _units(seed: int, turn: int) -> Iterator[np.ndarray]:
     """Batches of independent values, uniform in (0, 1]."""
-    bits = np.random.PCG64([seed, 0x41525256])
+    bits = np.random.PCG64([seed, 0x41525256, turn])
     while True:
         # raw bits, because numpy does not promise the streams of its distributions across versions
         yield ((bits.random_raw(1024) >> np.uint64(11)).astype(np.float64) + 1.0) * 2.0**-53
 
 
-def _exponentials(seed: int) -> Iterator[float]:
+def _exponentials(seed: int, turn: int) -> Iterator[float]:
     """Independent values of mean 1."""
-    for unit in _units(seed):
+    for unit in _units(seed, turn):
         yield from (-np.log(unit)).tolist()
 
 
-def _gammas(seed: int, shape: float) -> Iterator[float]:
+def _gammas(seed: int, turn: int, shape: float) -> Iterator[float]:
     """Independent values of the gamma distribution with scale 1, whose mean is `shape`.
 
     G. Marsaglia and W. W. Tsang, "A simple method for generating gamma variables" (2000); normals by Box and Muller. A shape
@@ -175,7 +175,7 @@ def _gammas(seed: int, shape: float) -> Iterator[float]:
     """
     d = shape + (1 if shape < 1 else 0) - 1 / 3
     c = 1 / math.sqrt(9 * d)
-    for unit in _units(seed):
+    for unit in _units(seed, turn):
         u1, u2, u3, u4 = unit.reshape(4, -1)
         x = np.sqrt(-2 * np.log(u1)) * np.cos(2 * np.pi * u2)
         v = np.maximum(1 + c * x, 1e-30) ** 3

@@ -40,11 +40,15 @@ def shares(workload: Workload) -> list[float]:
 
 
 def turns(workload: Workload) -> Turns:
-    """Whose turn it is at each send: of one model its requests one after another, of a mix as `Mixed` has it."""
-    row = starts(workload)
+    """Whose turn it is at each send: of one model its requests one after another, of a mix as `Mixed` has it.
+
+    In a round of an experiment the requests of each model come in a shuffled order, which is the round's own.
+    """
+    row, seed, turn = starts(workload), workload.seed, workload.round
+    rows = [_shuffled(range(*ends), seed, turn) if turn else range(*ends) for ends in pairwise(row)]
     if not workload.mix:
-        return range(row[-1])
-    return Mixed(whole([part.weight for part in workload.mix]), row, workload.seed)
+        return rows[0]
+    return Mixed(whole([part.weight for part in workload.mix]), rows, seed, turn)
 
 
 class Mixed:
@@ -56,16 +60,16 @@ class Mixed:
     one send.
     """
 
-    def __init__(self, weights: Sequence[int], row: Sequence[int], seed: int) -> None:
-        order = _order(weights, seed)
+    def __init__(self, weights: Sequence[int], rows: Sequence[Sequence[int]], seed: int, turn: int = 0) -> None:
+        order = _order(weights, seed, turn)
         nth = np.zeros(len(order), np.int64)
         for part in range(len(weights)):
             nth[order == part] = np.arange(np.count_nonzero(order == part))
         self.order: list[int] = order.tolist()  # lists, for one element of them is asked for at every send
         self._nth: list[int] = nth.tolist()
         self._counts: list[int] = np.bincount(order, minlength=len(weights)).tolist()
-        self._first, self._distinct = list(row[:-1]), [end - start for start, end in pairwise(row)]
-        again = math.lcm(*(d // math.gcd(d, c) for d, c in zip(self._distinct, self._counts, strict=True)))
+        self._rows = rows
+        again = math.lcm(*(len(row) // math.gcd(len(row), c) for row, c in zip(rows, self._counts, strict=True)))
         self._length = min(len(order) * again, sys.maxsize)
 
     def __len__(self) -> int:
@@ -74,7 +78,8 @@ class Mixed:
     def __getitem__(self, number: int, /) -> int:
         periods, at = divmod(number, len(self.order))
         part = self.order[at]
-        return self._first[part] + (periods * self._counts[part] + self._nth[at]) % self._distinct[part]
+        row = self._rows[part]
+        return row[(periods * self._counts[part] + self._nth[at]) % len(row)]
 
 
 def whole(weights: Sequence[float]) -> list[int]:
@@ -93,10 +98,15 @@ def whole(weights: Sequence[float]) -> list[int]:
     return found
 
 
-def _order(weights: Sequence[int], seed: int) -> np.ndarray:
+def _shuffled(row: Sequence[int], seed: int, turn: int) -> list[int]:
+    bits = np.random.PCG64([seed, _SALT, turn, row[0]]).random_raw(len(row))
+    return [row[n] for n in bits.argsort(kind="stable").tolist()]
+
+
+def _order(weights: Sequence[int], seed: int, turn: int) -> np.ndarray:
     """int64 [period]: the part of each send, shuffled a stretch at a time, each of them with every part's share."""
     stretch = np.repeat(np.arange(len(weights)), np.multiply(weights, -(-SHUFFLED // sum(weights))))
     stretches = -(-PERIOD // len(stretch))
     # raw bits, because numpy does not promise its shuffles across versions
-    bits = np.random.PCG64([seed, _SALT]).random_raw(stretches * len(stretch)).reshape(stretches, -1)
+    bits = np.random.PCG64([seed, _SALT, turn]).random_raw(stretches * len(stretch)).reshape(stretches, -1)
     return np.asarray(stretch[bits.argsort(axis=1, kind="stable")].ravel())

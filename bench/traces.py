@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from bench import arrivals
-from bench.arrivals import OpenLoop, Trace
+from bench.arrivals import ClosedLoop, Trace
 from bench.errors import UsageError
+from bench.workload import Workload
 
 _MOST = 10_000_000
 _COLUMNS = ("offset", "offset_s", "time", "timestamp", "arrival", "arrival_time")
@@ -25,11 +26,13 @@ _LOGGED = re.compile(r"\[(\d{2}/[A-Za-z]{3}/\d{4}:\d{2}:\d{2}:\d{2} [+-]\d{4})\]
 _SECOND = 10**9
 
 
-def offsets_ns(load: OpenLoop, seed: int, warmup_ns: int = 0) -> Iterator[int]:
-    """The intended sends in ns after the start: drawn, or those of a trace, which end."""
+def offsets_ns(workload: Workload) -> Iterator[int]:
+    """The intended sends of an open loop in ns after the start: drawn, or those of a trace, which end."""
+    load = workload.load
+    assert not isinstance(load, ClosedLoop)
     if isinstance(load, Trace):
         return (round(t / load.speed) for t in read(load.file, load.sha256).tolist())
-    return arrivals.offsets_ns(load, seed, warmup_ns)
+    return arrivals.offsets_ns(load, workload.seed, workload.warmup_ns, workload.round)
 
 
 def sha256(path: str) -> str:

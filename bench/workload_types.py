@@ -110,6 +110,7 @@ class Workload(Strict, frozen=True):
     payload: Payload = Payload()
     description: str = ""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 1
+    round: Annotated[int, msgspec.Meta(ge=0)] = 0  # of an experiment: each has a schedule and an order of requests of its own
     warmup_ns: Nanoseconds = msgspec.field(name="warmup", default=Nanoseconds(2 * 10**9))
     duration_ns: Nanoseconds = msgspec.field(name="duration", default=Nanoseconds(20 * 10**9))
     requests: Count | None = None

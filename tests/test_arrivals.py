@@ -62,6 +62,15 @@ def test_the_same_seed_gives_the_same_schedule_and_another_seed_another(rate: Ra
     assert not np.array_equal(first(50, load, seed), first(50, load, seed + 1))
 
 
+@pytest.mark.parametrize("load", [Poisson(Rate(50)), Gamma(Rate(50), burstiness=0.5)])
+def test_each_round_of_an_experiment_has_a_schedule_of_its_own(load: Poisson | Gamma) -> None:
+    """The same one wherever it is asked for; round 0 is the schedule of a run that stands alone."""
+    made = [tuple(islice(offsets_ns(load, 3, turn=n), 40)) for n in (0, 1, 2, 1)]
+    assert made[0] == tuple(islice(offsets_ns(load, 3), 40))
+    assert made[1] == made[3]
+    assert len(set(made)) == 3
+
+
 def test_a_poisson_schedule_is_the_same_on_every_machine() -> None:
     """The first sends of seed 1 at 1/s, which no version of numpy may move."""
     assert list(first(3, Poisson(rate_hz=Rate(1)))) == [693_510_787, 1_196_617_525, 3_510_110_218]

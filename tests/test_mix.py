@@ -9,10 +9,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bench import mix
 from bench.testing import make_mix, make_workload
-from bench.workload import Workload
+from bench.workload import Payload, Workload
 from bench.workload_checks import FINEST
 
 WEIGHTS = st.one_of(st.integers(1, 20).map(float), st.sampled_from([0.1, 0.3, 1 / 3, 0.7, 2.5, 99.0]), st.floats(0.1, 100.0))
@@ -48,6 +49,32 @@ def test_a_workload_of_one_model_sends_its_requests_one_after_another() -> None:
     """As it always did."""
     assert list(mix.turns(make_workload())) == [0, 1, 2, 3]  # type: ignore[call-overload]
     assert mix.shares(make_workload()) == [1.0]
+
+
+def test_each_round_of_an_experiment_sends_the_same_requests_in_an_order_of_its_own() -> None:
+    """Every request once, in another order, and the same order wherever it is asked for."""
+    workload = make_workload(payload=Payload(inputs=make_workload().payload.inputs, distinct=50))
+    orders = [tuple(mix.turns(replace(workload, round=n))) for n in (0, 1, 2, 1)]  # type: ignore[arg-type]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert orders[0] == tuple(range(50))
+    assert orders[1] == orders[3]
+    assert len(set(orders)) == 3
+
+
+@given(PARTS, SEEDS, st.integers(1, 20))
+@settings(max_examples=20)
+def test_a_round_of_a_mix_has_all_its_shares_and_requests_in_an_order_of_its_own(
+    parts: list[tuple[float, int]], seed: int, number: int
+) -> None:
+    """Of each part the shares of a period are the same, and its requests come equally often."""
+    plain, shuffled = mixed(parts, seed), replace(mixed(parts, seed), round=number)
+    length = period(plain)
+    assert Counter(order(shuffled, range(length))) == Counter(order(plain, range(length)))
+    turns = mix.turns(shuffled)
+    if len(turns) < 100_000:
+        sent = Counter(turns[n] for n in range(len(turns)))
+        for start, end in pairwise(mix.starts(plain)):
+            assert len({sent[n] for n in range(start, end)}) == 1
 
 
 @given(PARTS, SEEDS)

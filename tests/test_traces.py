@@ -1,5 +1,6 @@
 """Times of requests out of files."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from bench import traces
 from bench.arrivals import Constant, Rate, Trace
 from bench.errors import UsageError
+from bench.testing import make_workload
 
 S = 10**9
 
@@ -86,12 +88,12 @@ def test_a_schedule_of_a_trace_ends_and_goes_as_fast_as_asked(tmp_path: Path) ->
     """Twice as fast: half the times."""
     (tmp_path / "t").write_text("0\n1\n4\n")
     load = Trace(str(tmp_path / "t"), speed=2.0)
-    assert list(traces.offsets_ns(load, seed=1)) == [0, S // 2, 2 * S]
+    assert list(traces.offsets_ns(make_workload(load=load))) == [0, S // 2, 2 * S]
 
 
 def test_a_drawn_schedule_is_that_of_arrivals() -> None:
     """Nothing else changes by asking here."""
-    assert [t for t, _ in zip(traces.offsets_ns(Constant(Rate(20)), 1), range(3), strict=False)] == [0, S // 20, S // 10]
+    assert list(islice(traces.offsets_ns(make_workload(load=Constant(Rate(20)))), 3)) == [0, S // 20, S // 10]
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=50))

@@ -273,7 +273,7 @@ def test_a_mix_that_makes_no_sense_is_refused_by_its_part_and_key(document: dict
         (
             "seeds",
             1,
-            "seeds: unknown key; known here: check, description, duration, load, mix, model, name, payload, requests, seed,",
+            "seeds: unknown key; known here: check, description, duration, load, mix, model, name, payload, requests, round, seed,",
         ),
         ("model.nmae", "x", "model.nmae: unknown key; known here: name, precision, preset, version, weights"),
         ("load.user", 4, "load.user: unknown key; known here: arrivals, users"),

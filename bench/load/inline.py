@@ -86,7 +86,7 @@ class InlineLoad:
     def _intended(self, phases: Phases, users: list[tuple[int, int]]) -> Iterator[int]:
         load = self._plan.workload.load
         if not isinstance(load, ClosedLoop):
-            for offset in traces.offsets_ns(load, self._plan.workload.seed, self._plan.workload.warmup_ns):
+            for offset in traces.offsets_ns(self._plan.workload):
                 if phases.start_ns + offset >= phases.end_ns:
                     return
                 yield phases.start_ns + offset

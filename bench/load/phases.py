@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench import traces
-from bench.arrivals import ClosedLoop, OpenLoop, Trace
+from bench.arrivals import ClosedLoop, Trace
 from bench.workload import Workload
 
 NEVER = 1 << 62
@@ -27,7 +27,7 @@ class Phases:
         if isinstance(load, ClosedLoop):
             return cls(start_ns, window_ns, end_ns, workload.requests)
         if isinstance(load, Trace) or workload.requests:
-            end_ns = min(end_ns, start_ns + _last(load, workload))
+            end_ns = min(end_ns, start_ns + _last(workload))
         return cls(start_ns, window_ns, end_ns, None)
 
     def limit_ns(self, timeout_ns: int, streams: bool) -> int:
@@ -46,10 +46,10 @@ class Phases:
                 self.end_ns = min(self.end_ns, now_ns)
 
 
-def _last(load: OpenLoop, workload: Workload) -> int:
+def _last(workload: Workload) -> int:
     """When (ns after the start) the schedule has made all the sends that are asked for, or has come to its end."""
     seen = offset = 0
-    for offset in traces.offsets_ns(load, workload.seed, workload.warmup_ns):
+    for offset in traces.offsets_ns(workload):
         seen += offset >= workload.warmup_ns
         if seen > (workload.requests or NEVER):
             return offset

@@ -5,7 +5,6 @@ from itertools import count, islice
 from typing import NamedTuple
 
 from bench import traces
-from bench.arrivals import ClosedLoop
 from bench.workload import Workload
 
 
@@ -17,8 +16,7 @@ class Share(NamedTuple):
 
     def schedule(self, workload: Workload) -> Iterator[tuple[int, int]]:
         """(number, ns after the start) of this worker's sends in an open loop; a number is an index in the whole schedule."""
-        assert not isinstance(workload.load, ClosedLoop)
-        whole = enumerate(traces.offsets_ns(workload.load, workload.seed, workload.warmup_ns))
+        whole = enumerate(traces.offsets_ns(workload))
         return islice(whole, self.worker, None, self.workers)
 
     def numbers(self) -> Iterator[int]:
