@@ -1,7 +1,8 @@
 """One measured run of a workload against a target; writes results/<id>/ and prints what may be claimed."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Terminal) -> 
     return exit_code(done, summary)
 
 
-def drivers(word: words.Word, crew: Crew, say: Callable[[str], None]) -> tuple[Load, Clock, runner.Sampler | None]:
-    """Load, clock and sampler for a target: echo:// is answered in virtual time, by nobody."""
+Drivers = tuple[Load, Clock, runner.Sampler | None]
+
+
+def drivers(word: words.Word, crew: Crew, say: Callable[[str], None]) -> Drivers:
+    """Load, clock and sampler for one run: echo:// is answered in virtual time, by nobody."""
     if word.kind == "echo":
         from bench.load.inline import InlineLoad
         from bench.testing import FakeClock
@@ -73,6 +77,20 @@ def drivers(word: words.Word, crew: Crew, say: Callable[[str], None]) -> tuple[L
     from bench.load.process import LocustLoad
 
     return LocustLoad(crew, say), SystemClock(), samplers.record
+
+
+@contextmanager
+def kept_drivers(targets: Sequence[words.Word], crew: Crew, say: Callable[[str], None]) -> Iterator[list[Drivers]]:
+    """Those of each target for many runs, one at a time: each its load process, and all one that samples."""
+    with ExitStack() as stack:
+        sampler = stack.enter_context(samplers.Sampler())
+        made: list[Drivers] = []
+        for word in targets:
+            load, clock, record = drivers(word, crew, say)
+            if isinstance(load, AbstractContextManager):
+                stack.enter_context(load)
+            made.append((load, clock, record and sampler.record))
+        yield made
 
 
 def measure(

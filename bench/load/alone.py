@@ -1,4 +1,4 @@
-"""A load carried out by one process, which talks to its command over pipes: `python -m bench.load.alone`."""
+"""Loads carried out by one process, one after another, which talks to its command over pipes: `python -m bench.load.alone`."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from bench.errors import RunError
 from bench.load import Plan, pipes, plan
-from bench.load.worker import Worker
+from bench.load.worker import Known, Worker
 
 START_S = 10.0  # what the users may take to start, beside the timeout of their connections
 LEAD_NS = 50_000_000  # from the word "go" to the first send
@@ -15,13 +15,12 @@ LEAD_NS = 50_000_000  # from the word "go" to the first send
 class Alone:
     """One plan being carried out."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._worker = Worker(plan)
-        self._orders = pipes.Orders()
+    def __init__(self, plan: Plan, orders: pipes.Orders, known: Known | None) -> None:
+        self._plan, self._orders = plan, orders
+        self._worker = Worker(plan, known=known)
 
-    def run(self) -> None:
-        """Prepare, wait for the word, send, and say how it went."""
+    def run(self) -> Known:
+        """Prepare, wait for the word, send, and say how it went; what the next plan may take over."""
         self._worker.calibrate()
         engine = self._worker.stand_by()
         from bench.load.locust.local import drive
@@ -35,6 +34,7 @@ class Alone:
             users = self._plan.workload.load.connections
             raise RunError(f"target {self._plan.target}: not all of {users} connections stood within {limit_s:g} s")
         pipes.tell(finished=finished)
+        return self._worker.known()
 
     def _ready(self) -> None:
         pipes.tell(ready=asdict(self._worker.facts))
@@ -44,18 +44,27 @@ class Alone:
         phases = self._worker.begin(time.perf_counter_ns() + LEAD_NS)
         pipes.tell(started={"start_ns": phases.start_ns, "window_ns": phases.window_ns})
 
-    def _tick(self) -> None:
+    def _tick(self) -> float:
         if self._orders.stop.is_set():
             self._worker.stop()
         if progress := self._worker.look():
             pipes.tell(progress=progress)
+        return self._worker.pause_s()
+
+
+def carry_out_plans() -> None:
+    """One plan after another, until stdin closes or one is interrupted."""
+    orders, known = pipes.Orders(), None
+    while (line := orders.next_plan()) is not None:
+        made = plan.from_json(line)
+        pipes.log_to(made.folder / "load.log")
+        known = Alone(made, orders, known).run()
 
 
 def main() -> int:
-    """Carry out the plan on stdin."""
+    """Carry out the plans on stdin; the first that fails is the last."""
     pipes.settle()
-    line = sys.stdin.readline()
-    return pipes.carry_out(lambda: Alone(plan.from_json(line)).run())
+    return pipes.carry_out(carry_out_plans)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Comparing replies with the reference answers."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -64,18 +65,29 @@ def _values(got: np.ndarray, wanted: np.ndarray, tolerance: float) -> str:
         return _texts(got, wanted)
     if wanted.dtype.kind in "iu" and wanted.dtype.itemsize >= 4:
         return _whole_numbers(got, wanted)
-    ours, theirs = np.asarray(got, np.float64), np.asarray(wanted, np.float64)
-    finite = np.isfinite(theirs)
-    if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
+    difference, largest = distance(got, wanted)
+    if difference == math.inf:
         return "infinite or no number in other places than the reference answer"
-    difference = float(np.max(np.abs(ours[finite] - theirs[finite]), initial=0.0))
-    limit = tolerance * float(np.max(np.abs(theirs[finite]), initial=0.0))
-    if difference <= limit:  # NaN is different
+    limit = tolerance * largest
+    if difference <= limit:
         return ""
     return (
         f"differs from the reference answer by {difference:.3g}, allowed is {limit:.3g}; "
         "if this server has other weights, set check.reference = false"
     )
+
+
+def distance(got: np.ndarray, wanted: np.ndarray) -> tuple[float, float]:
+    """(the greatest difference of two values, the largest |value| in `wanted`) of as many numbers.
+
+    The difference is inf where one has infinite values, or none, in other places than the other.
+    """
+    ours, theirs = np.asarray(got, np.float64).ravel(), np.asarray(wanted, np.float64).ravel()
+    finite = np.isfinite(theirs)
+    largest = float(np.max(np.abs(theirs[finite]), initial=0.0))
+    if not (np.isfinite(ours[finite]).all() and np.array_equal(ours[~finite], theirs[~finite], equal_nan=True)):
+        return math.inf, largest
+    return float(np.max(np.abs(ours[finite] - theirs[finite]), initial=0.0)), largest
 
 
 def _whole_numbers(got: np.ndarray, wanted: np.ndarray) -> str:

@@ -1,11 +1,14 @@
-"""A load process's end of the pipes to the command that started it: a plan and orders come in, news goes out."""
+"""A load process's end of the pipes to the command that started it: plans and orders come in, news goes out."""
 
 import json
+import os
+import queue
 import resource
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from bench.errors import BenchError, RunError
 
@@ -13,26 +16,36 @@ SWITCH_S = 0.0002  # how long Locust's side may hold the interpreter while the e
 
 
 class Orders:
-    """What is said on stdin after the plan: "go", then "stop"; its end means stop too."""
+    """What is said on stdin: plans, one a line, "go" after each, "stop"; its end means stop too."""
 
     def __init__(self) -> None:
         self.go, self.stop = threading.Event(), threading.Event()
+        self._plans: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def next_plan(self) -> str | None:
+        """The next plan, waited for without a look at the clock; None when told to stop."""
+        return self._plans.get()
 
     def wait_for_go(self) -> bool:
         """Whether to go; False when told to stop instead."""
         while not self.go.wait(0.05):
             if self.stop.is_set():
                 return False
+        self.go.clear()  # the next plan waits for a word of its own
         return True
 
     def _listen(self) -> None:
         for line in sys.stdin:
-            if line.strip() == "go":
-                self.go.set()
-            else:
-                break
+            match line.strip():
+                case "go":
+                    self.go.set()
+                case "stop":
+                    break
+                case plan:
+                    self._plans.put(plan)
         self.stop.set()
+        self._plans.put(None)
 
 
 def tell(**news: object) -> None:
@@ -41,6 +54,13 @@ def tell(**news: object) -> None:
         print(json.dumps(news), flush=True)
     except BrokenPipeError:  # the command is gone; what is measured is written all the same
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+
+
+def log_to(path: Path) -> None:
+    """Have stderr end up in a file, whoever writes to it."""
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    os.dup2(log, 2)
+    os.close(log)
 
 
 def settle() -> None:

@@ -56,6 +56,7 @@ class Pool:
         self.turns: Turns = range(len(self.part)) if turns is None else turns
         self.items = [payloads.items(members[p].workload) for p in self.part]
         self.every = [members[p].workload.check.every for p in self.part]
+        self.serialized: list[WireRequest] | None = None  # the requests as they are sent; may be those of an earlier pool
         self._wired: tuple[list[WireRequest], list[Callable[[Reply, bytes], Verdict]]] | None = None
         self.streams = hasattr(members[0].target, "streamed")  # a mix streams in all of its parts, or in none
 
@@ -78,8 +79,9 @@ class Pool:
     def wire(self) -> tuple[list[WireRequest], list[Callable[[Reply, bytes], Verdict]]]:
         """The serialized requests, and what judges the reply to each: made once."""
         if self._wired is None:
-            requests = [_compact(request) for member in self.members for request in member.target.requests(member.requests)]
-            self._wired = requests, [_judge(self.members[p].target) for p in self.part]
+            if self.serialized is None:
+                self.serialized = [_compact(r) for member in self.members for r in member.target.requests(member.requests)]
+            self._wired = self.serialized, [_judge(self.members[p].target) for p in self.part]
         return self._wired
 
     def caller(self) -> Callable[[int, int], CallReply]:

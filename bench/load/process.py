@@ -8,7 +8,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import IO, Any, ClassVar, Self
 
 from bench.errors import BenchError, RunError, UsageError
 from bench.headers import Header, hide
@@ -21,7 +22,10 @@ STOP_LIMIT_S = 15.0
 
 
 class LocustLoad:
-    """A load carried out by Locust in a process of its own, or by a crew of several."""
+    """A load carried out by Locust in a process of its own, or by a crew of several.
+
+    As a context it keeps the process of one that is alone from run to run, until the context is left or a run is not whole.
+    """
 
     _ceilings: ClassVar[list[dict[str, Any]]] = []  # of the generator, found by the runs of this command so far
 
@@ -29,25 +33,30 @@ class LocustLoad:
         """`say` hears what a person should know while others are waited for."""
         self._crew, self._tell_user = crew, say
         self._process: subprocess.Popen[str] | None = None
+        self._keeps = self._whole = False  # whether the process is to be kept, and has carried out its last plan
         self._headers: tuple[Header, ...] = ()
+        self._log_path: Path | None = None  # of the last plan
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    def __enter__(self) -> Self:
+        self._keeps = self._crew.alone
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keeps = False
+        self.close()
+
     def prepare(self, plan: Plan) -> Facts:
-        self._headers = plan.target.headers
-        log_path = plan.folder / "load.log"
-        with log_path.open("w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.load.alone" if self._crew.alone else "bench.load.crew.master"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            )
-        self._log_path = log_path
+        if not self._whole or (self._process is not None and self._process.poll() is not None):
+            self._end()
+        self._headers, self._whole = plan.target.headers, False
+        self._log_path = plan.folder / "load.log"
+        with self._log_path.open("w") as log:
+            if self._process is None:
+                self._process = self._start(log)
         self._send(plans.to_json(replace(plan, ceilings=tuple(self._ceilings), crew=self._crew)))
         facts = self._expect("ready")
         specs = {
@@ -55,6 +64,16 @@ class LocustLoad:
             for key in ("inputs", "outputs")
         }
         return Facts(facts["name"], facts["version"], specs["inputs"], specs["outputs"], facts["details"])
+
+    def _start(self, log: IO[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "bench.load.alone" if self._crew.alone else "bench.load.crew.master"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
 
     def run(self, started: Callable[[int, int], None], progress: Callable[[Progress], None]) -> Outcome:
         self._send("go")
@@ -65,6 +84,7 @@ class LocustLoad:
                 if kind == "progress":
                     progress(Progress(**news))
                 elif kind == "finished":
+                    self._whole = True
                     return self._remembered(_outcome(news))
         except KeyboardInterrupt:
             return self._interrupt()
@@ -91,6 +111,12 @@ class LocustLoad:
         raise self._died()
 
     def close(self) -> None:
+        if not (self._keeps and self._whole):
+            self._end()
+        if self._log_path is not None and self._log_path.exists() and not self._log_path.stat().st_size:
+            self._log_path.unlink()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -102,8 +128,6 @@ class LocustLoad:
             process.kill()
             process.wait()
         process.stdout.close()  # type: ignore[union-attr]
-        if not self._log_path.stat().st_size:
-            self._log_path.unlink()
 
     def _send(self, line: str) -> None:
         assert self._process is not None
@@ -134,6 +158,7 @@ class LocustLoad:
 
     def _died(self) -> RunError:
         assert self._process is not None
+        assert self._log_path is not None
         code = self._process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         lines = self._log_path.read_text(errors="replace").splitlines()[-15:]

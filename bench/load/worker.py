@@ -4,7 +4,7 @@ import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,22 +20,45 @@ from bench.load.phases import Phases
 from bench.load.pool import Member, Pool
 from bench.load.recorder import Recorder, Writer
 from bench.load.threads import CallEngine
+from bench.payloads import Request
 from bench.record import ERRORS, RECORD, Chunks
 from bench.targets import open_target
 from bench.targets.base import Facts
+from bench.wire.line import WireRequest
+from bench.workload import Workload
 
 DRAIN_TICKS = 3  # looks from one writing of records to the next
+TICK_S = 0.1
+END_TICK_S = 0.01  # once the window is over, and the last replies may be there at any time
+
+
+class Known(NamedTuple):
+    """What a worker that is done leaves to the next: no target, for that may have a model in memory."""
+
+    plan: Plan
+    facts: list[Facts]
+    parts: list[tuple[Workload, Sequence[Request], Reference]]
+    serialized: list[WireRequest] | None
 
 
 class Worker:
     """A plan's share of the load, carried out by the engine of this process. BenchError where it cannot be."""
 
-    def __init__(self, plan: Plan, writer: Writer | None = None) -> None:
-        """Ask the target who it is, and serialize the requests. Records go to the plan's folder, or to `writer`."""
+    def __init__(self, plan: Plan, writer: Writer | None = None, known: Known | None = None) -> None:
+        """Ask the target who it is, and serialize the requests. Records go to the plan's folder, or to `writer`.
+
+        What has not changed since an earlier plan is taken from what is `known` of it.
+        """
+        self._new = known is None
+        if not self._new:
+            gc.unfreeze()  # what an earlier worker has left: its model is out of memory before there is another
+            gc.collect()
         self._plan, self._workload, self._share = plan, plan.workload, plan.share
-        self._members = list(_members(plan))
+        self._members = list(_members(plan, known))
         self._facts = [member.target.probe() for member in self._members]
         self._pool = Pool(self._members, mix.turns(plan.workload))
+        if known is not None and self._asks_as(known):
+            self._pool.serialized = known.serialized
         self._recorder = Recorder(self._pool, self._share.worker)
         self._writer = writer or RecordWriter(plan.stream, streamed=self._pool.streams)
         # pyarrow's first write takes a quarter of a second of CPU
@@ -50,6 +73,16 @@ class Worker:
     @property
     def _first(self) -> bool:
         return self._share.worker == 0
+
+    def _asks_as(self, known: Known) -> bool:
+        """Whether the same requests go to what answers as the same server."""
+        ours = self._plan.target, [_asked(member.workload) for member in self._members], self._facts
+        return ours == (known.plan.target, [_asked(part) for part, _, _ in known.parts], known.facts)
+
+    def known(self) -> Known:
+        """What the next worker may take over from this one, which is done."""
+        parts = [(member.workload, member.requests, member.reference) for member in self._members]
+        return Known(self._plan, self._facts, parts, self._pool.serialized)
 
     @property
     def facts(self) -> Facts:
@@ -70,7 +103,8 @@ class Worker:
         """The engine, whose seats may be taken; from now on nothing is collected that would hold it up."""
         wired = hasattr(self._pool.target, "requests")
         self.engine = (Engine if wired else CallEngine)(self._pool, self._workload, self._recorder, self._share)
-        gc.collect()
+        if self._new:
+            gc.collect()
         gc.freeze()
         gc.disable()
         return self.engine
@@ -89,7 +123,7 @@ class Worker:
         return users_at(self._workload.load, 0 if phases is None else time.perf_counter_ns() - phases.window_ns)
 
     def look(self) -> dict[str, int] | None:
-        """Ten times a second: note the CPU, and now and then write what came and say how far the load has come."""
+        """At every tick: note the CPU, and now and then write what came and say how far the load has come."""
         phases, now = self.engine.phases, time.perf_counter_ns()
         if phases is not None and phases.window_ns <= now and (not self._cpu or now < phases.end_ns):
             self._cpu = [*self._cpu[:1], (now, time.process_time())]
@@ -105,6 +139,12 @@ class Worker:
             "done": self._recorder.done,
             "errors": self._recorder.errors,
         }
+
+    def pause_s(self) -> float:
+        """How long it is to the next look: ten a second, one at the end of the window, and more until all is over."""
+        phases = self.engine.phases
+        left_s = TICK_S if phases is None else (phases.end_ns - time.perf_counter_ns()) / 1e9
+        return min(TICK_S, max(END_TICK_S, left_s))
 
     @property
     def recorded(self) -> int:
@@ -178,9 +218,23 @@ def users_at(load: Load, offset_ns: int) -> int:
     return load.users_at(offset_ns) if isinstance(load, Steps) else load.connections
 
 
-def _members(plan: Plan) -> Iterator[Member]:
+def _members(plan: Plan, known: Known | None) -> Iterator[Member]:
     """Each part of the workload with its target, its requests and its reference answers."""
-    parts = plan.workload.parts
-    for part, files in zip(parts, plan.files or [Files()] * len(parts), strict=True):
+    there = [] if known is None else list(zip(known.parts, _files(known.plan), strict=True))
+    for part, files in zip(plan.workload.parts, _files(plan), strict=True):
         target = open_target(plan.target, part, files.onnx)
-        yield Member(part, target, payloads.make(part), Reference.load(part.check, files.reference))
+        for (other, requests, reference), of in there:
+            if of == files and _asked(other) == _asked(part):
+                yield Member(part, target, requests, reference)
+                break
+        else:
+            yield Member(part, target, payloads.make(part), Reference.load(part.check, files.reference))
+
+
+def _asked(part: Workload) -> tuple[Any, ...]:
+    """What a part's requests, and the answers to them, depend on."""
+    return part.model, part.payload, part.check, part.seed
+
+
+def _files(plan: Plan) -> Sequence[Files]:
+    return plan.files or [Files()] * len(plan.workload.parts)

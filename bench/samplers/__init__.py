@@ -1,4 +1,4 @@
-"""Records what the machine does while a run lasts: starts the sampler process, and stops it when the run is over."""
+"""Records what the machine does while runs last: starts the sampler process, tells it when each begins and ends, ends it."""
 
 import json
 import select
@@ -6,10 +6,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from bench.errors import RunError
 
@@ -38,61 +38,106 @@ def record(folder: Path, pids: dict[str, int], interval_ns: int = INTERVAL_NS) -
 
     RunError when sampling cannot begin. A sampler that dies later is a warning of the recording: what it wrote stands.
     """
-    with tempfile.TemporaryFile() as stderr:
-        # -P: a folder called bench where the user stands must not be taken for this package
-        command = [sys.executable, "-P", "-m", "bench.samplers.process"]
-        process = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
+    with Sampler() as sampler, sampler.record(folder, pids, interval_ns) as recording:
+        yield recording
+
+
+class Sampler:
+    """A sampler process for one recording after another, until the context is left; one that died is replaced by the next."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        self._stderr.close()
+
+    @contextmanager
+    def record(self, folder: Path, pids: dict[str, int], interval_ns: int = INTERVAL_NS) -> Iterator[Recording]:
+        """`bench.samplers.record`, by this process."""
+        process = self._running()
+        ready = self._begin(process, {"folder": str(folder.absolute()), "pids": pids, "interval_ns": interval_ns})
+        if ready is None:
+            raise RunError(f"the sampler process could not start: {self._last_words() or 'it said nothing'}")
+        recording = Recording(process.pid, ready["sources"], ready["warnings"])
         try:
-            ready = _begin(process, {"folder": str(folder.absolute()), "pids": pids, "interval_ns": interval_ns})
-            if ready is None:
-                raise RunError(f"the sampler process could not start: {_tail(stderr) or 'it said nothing'}")
-            recording = Recording(process.pid, ready["sources"], ready["warnings"])
-            try:
-                yield recording
-            finally:
-                _end(process, recording, stderr)
+            yield recording
+        finally:
+            self._stop(process, recording)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
+        if self._process is None:
+            self._stderr.seek(0)
+            self._stderr.truncate()
+            # -P: a folder called bench where the user stands must not be taken for this package
+            command = [sys.executable, "-P", "-m", "bench.samplers.process"]
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=self._stderr)
+        return self._process
+
+    def _begin(self, process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
+        """Hand over `request` and wait until all is ready; None when the process ended or kept silent instead."""
+        _say(process, json.dumps(request))
+        ready = _hear(process, READY_S)
+        if ready is None:
+            self._end()
+        return ready
+
+    def _stop(self, process: subprocess.Popen[bytes], recording: Recording) -> None:
+        """Have the recording ended, and take down the process's last words on it."""
+        _say(process, "end")
+        while (message := _hear(process, STOP_S)) is not None and "warning" in message:
+            recording.warnings.append(message["warning"])
+        if message is not None:
+            recording.ticks, recording.skipped, recording.cpu_s = message["ticks"], message["skipped"], message["cpu_s"]
+            return
+        status = self._end()
+        why = self._last_words() or f"exit status {status}"
+        recording.warnings.append(f"the sampler process died before the run was over ({why}): samples after that are missing")
+
+    def _end(self) -> int:
+        """Close the process's stdin, which ends it; its exit status."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            pass
         finally:
             if process.poll() is None:
                 process.kill()
-            process.communicate()
+            process.wait()
+            process.stdout.close()
+        return process.returncode
+
+    def _last_words(self) -> str:
+        """The last lines of what the process that has ended wrote to stderr."""
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return "\n".join(lines[-5:])
 
 
-def _begin(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any] | None:
-    """Hand over `request` and wait for the ready line; None when the process ended or kept silent instead."""
+def _say(process: subprocess.Popen[bytes], line: str) -> None:
     assert process.stdin is not None
+    with suppress(BrokenPipeError):  # what it says last, or that it says nothing, tells why
+        process.stdin.write(line.encode() + b"\n")
+
+
+def _hear(process: subprocess.Popen[bytes], patience_s: float) -> dict[str, Any] | None:
+    """The next that the process says; None when it has ended. One that keeps silent is killed."""
     assert process.stdout is not None
-    try:
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-    except BrokenPipeError:
-        process.wait()
-        return None
-    readable, _, _ = select.select([process.stdout], [], [], READY_S)
-    line = process.stdout.readline() if readable else b""
-    if not line and readable:
-        process.wait()
-    return json.loads(line) if line else None
-
-
-def _end(process: subprocess.Popen[bytes], recording: Recording, stderr: IO[bytes]) -> None:
-    """Close the process's stdin, which ends it, and take down its last words."""
-    try:
-        said, _ = process.communicate(timeout=STOP_S)
-    except subprocess.TimeoutExpired:
+    readable, _, _ = select.select([process.stdout], [], [], patience_s)
+    if not readable:
         process.kill()
-        said, _ = process.communicate()
-    for line in said.splitlines():
-        message = json.loads(line)
-        if "warning" in message:
-            recording.warnings.append(message["warning"])
-        else:
-            recording.ticks, recording.skipped, recording.cpu_s = message["ticks"], message["skipped"], message["cpu_s"]
-    if process.returncode:
-        why = _tail(stderr) or f"exit status {process.returncode}"
-        recording.warnings.append(f"the sampler process died before the run was over ({why}): samples after that are missing")
-
-
-def _tail(stderr: IO[bytes]) -> str:
-    """The last lines of what the process wrote to stderr."""
-    stderr.seek(0)
-    lines = stderr.read().decode(errors="replace").strip().splitlines()
-    return "\n".join(lines[-5:])
+    line = process.stdout.readline()
+    return json.loads(line) if line else None

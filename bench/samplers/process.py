@@ -1,4 +1,4 @@
-"""The sampler process: one request on stdin, samples to disk at clock ticks, until stdin closes."""
+"""The sampler process: requests on stdin, for each samples to disk at clock ticks until the next line, until stdin closes."""
 
 import json
 import os
@@ -65,14 +65,12 @@ def sample(
 
 
 def main() -> int:
-    """Sample as the request on stdin says; see `bench.samplers.record`."""
+    """Sample as the requests on stdin say; see `bench.samplers.record`."""
     for end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(end, signal.SIG_IGN)  # they reach the whole group; the command decides when sampling ends
-    line = sys.stdin.buffer.readline()
-    if not line.endswith(b"\n"):
-        return 0  # the command died before it had asked
     try:
-        _record(json.loads(line), SystemClock())
+        while (line := sys.stdin.buffer.readline()).endswith(b"\n"):  # else the command died before it had asked
+            _record(json.loads(line), SystemClock())
     except BenchError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -98,7 +96,7 @@ def _record(request: dict[str, Any], clock: Clock) -> None:
                 _tell(warning=warning)
 
     started_s = time.process_time()
-    tally = sample(sources, write, clock, _stdin_closed_before(clock), request["interval_ns"])
+    tally = sample(sources, write, clock, _told_before(clock), request["interval_ns"])
     writer.close()
     _tell(ended=True, ticks=tally.ticks, skipped=tally.skipped, cpu_s=time.process_time() - started_s)
 
@@ -109,17 +107,18 @@ def _taken(source: Source) -> list[str]:
     return warnings
 
 
-def _stdin_closed_before(clock: Clock) -> Callable[[int], bool]:
-    """A wait until a time, which is over early, and True, when stdin closes."""
+def _told_before(clock: Clock) -> Callable[[int], bool]:
+    """A wait until a time, which is over early, and True, when stdin says something or closes."""
 
-    def closed(t_ns: int) -> bool:
+    def told(t_ns: int) -> bool:
         while (left_ns := t_ns - clock.now_ns()) > 0:
             readable, _, _ = select.select([sys.stdin], [], [], left_ns / 1e9)
-            if readable and not os.read(sys.stdin.fileno(), 4096):
+            if readable:
+                os.read(sys.stdin.fileno(), 4096)
                 return True
         return False
 
-    return closed
+    return told
 
 
 def _tell(**message: Any) -> None:

@@ -122,3 +122,21 @@ def test_a_process_that_is_not_told_to_go_sends_nothing(worker: Any, serve: Any,
     process.stdin.close()
     assert process.wait(LIMIT_S) == 0
     assert {request.path for request in server.requests} == {"/metadata"}
+
+
+def test_a_second_plan_waits_for_a_word_of_its_own(worker: Any, serve: Any, flask_like: Any, tmp_path: Path) -> None:
+    """The "go" of the first is used up: nothing is sent until there is another, and without one the process ends."""
+    server = serve(flask_like)
+    plan = Plan(
+        make_workload(warmup_ns=Nanoseconds(0), requests=5), words.parse("flask://{}:{}".format(*server.address)), tmp_path
+    )
+    process = worker(plan)
+    hear(process, "ready")
+    say(process, "go")
+    hear(process, "finished")
+    server.requests.clear()
+    say(process, plans.to_json(plan))
+    hear(process, "ready")
+    process.stdin.close()
+    assert process.wait(LIMIT_S) == 0
+    assert {request.path for request in server.requests} == {"/metadata"}

@@ -21,7 +21,7 @@ class Engine:
         return sys.argv[1] == "ready"
 
 engine, heard = Engine(), []
-began = drive(engine, lambda: 3, 0.3, lambda: sys.argv[1] == "stopped", lambda: heard.append("ready"), lambda: None)
+began = drive(engine, lambda: 3, 0.3, lambda: sys.argv[1] == "stopped", lambda: heard.append("ready"), lambda: 0.1)
 print(began, engine.seats, heard)
 """
 
@@ -47,7 +47,10 @@ engine = Engine()
 seen = []
 def users():
     return 2 if time.monotonic() - engine.begun < 0.4 else 5 if time.monotonic() - engine.begun < 0.9 else 1
-drive(engine, users, 5, lambda: False, lambda: None, lambda: seen.append(engine.seats))
+def tick():
+    seen.append(engine.seats)
+    return 0.1
+drive(engine, users, 5, lambda: False, lambda: None, tick)
 print(sorted(set(seen)), engine.seats)
 """
 

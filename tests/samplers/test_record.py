@@ -131,3 +131,42 @@ def test_processes_on_a_gpu_are_told_apart_by_the_trees_that_are_sampled(tmp_pat
     table = pq.read_table(tmp_path / "samples.parquet").to_pylist()
     counted = {row["metric"]: row["value"] for row in table if row["metric"].endswith("_processes")}
     assert counted == {"own_processes": 2, "foreign_processes": 1}
+
+
+def test_a_kept_process_makes_one_recording_after_another(tmp_path: Path) -> None:
+    """Each has its own folder and devices, all of it from its own time; nothing is sampled between two."""
+    with samplers.Sampler() as sampler:
+        pids, ends_ns = set(), [0]
+        for name, roots in (("first", {"server": os.getpid()}), ("second", {"load": os.getpid()})):
+            (tmp_path / name).mkdir()
+            with sampler.record(tmp_path / name, roots, interval_ns=1_000_000) as recording:
+                pids.add(recording.pid)
+                begun = (tmp_path / name / "samples.arrows").stat().st_size
+                while (tmp_path / name / "samples.arrows").stat().st_size == begun:
+                    time.sleep(0.01)
+            assert recording.ticks > 0
+            store.finish(tmp_path / name)
+            table = pq.read_table(tmp_path / name / "samples.parquet")
+            assert set(table["device"].to_pylist()) == {"host", *roots}
+            assert min(table["t_ns"].to_pylist()) > ends_ns[-1]
+            ends_ns.append(max(table["t_ns"].to_pylist()))
+    assert len(pids) == 1
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids.pop(), 0)
+
+
+def test_a_kept_process_that_died_costs_no_later_recording(tmp_path: Path) -> None:
+    """Whether it died while it recorded or could not begin: the next recording has a fresh one, and no words of the old."""
+    with samplers.Sampler() as sampler:
+        with sampler.record(tmp_path, {}) as first:
+            os.kill(first.pid, signal.SIGKILL)
+        assert "exit status -9" in first.warnings[0]
+        with pytest.raises(RunError, match="cannot be written"), sampler.record(tmp_path / "none", {}):
+            pytest.fail("the body must not run")
+        with sampler.record(tmp_path, {}) as killed:
+            os.kill(killed.pid, signal.SIGKILL)
+        assert "exit status -9" in killed.warnings[0]
+        with sampler.record(tmp_path, {}) as last:
+            pass
+    assert last.warnings == []
+    assert len({first.pid, killed.pid, last.pid}) == 3

@@ -7,8 +7,6 @@ import gevent
 
 from bench.load.locust.seats import AT_ONCE, Engine, seating
 
-TICK_S = 0.1
-
 
 def drive(
     engine: Engine,
@@ -16,12 +14,12 @@ def drive(
     limit_s: float,
     stopped: Callable[[], bool],
     ready: Callable[[], None],
-    tick: Callable[[], None],
+    tick: Callable[[], float],
 ) -> bool:
     """Start as many users as `users` says, call `ready` when all have their seats, then `tick` until the engine has finished.
 
-    Ten times a second, and as often it is looked how many users there are to be. False when not all had their seats within
-    `limit_s`, or `stopped` said so before.
+    `tick` says how many seconds there are to the next, and as often it is looked how many users there are to be. False when not
+    all had their seats within `limit_s`, or `stopped` said so before.
     """
     environment = seating()
     environment.engine = engine
@@ -38,11 +36,11 @@ def drive(
             gevent.sleep(0.01)
         ready()
         while not engine.finished:
-            tick()
+            pause_s = tick()
             if (now := users()) != wanted:
                 wanted = now
                 runner.start(wanted, AT_ONCE)
-            gevent.sleep(TICK_S)
+            gevent.sleep(pause_s)
         return True
     finally:
         environment.over.set()
