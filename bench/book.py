@@ -47,7 +47,7 @@ class Book:
         """The target answered, and said who it is."""
         # a server that bench started has told more, and better named, in its own facts
         details = {} if self._document["target"]["server"] else facts.details
-        self._document["target"]["answered_as"] = {"name": facts.name, "version": facts.version, **details}
+        self._document["target"]["answered_as"] = details | {"name": facts.name, "version": facts.version}
         self._write()
 
     def started(self, start_ns: int, window_ns: int) -> None:

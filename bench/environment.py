@@ -152,6 +152,8 @@ def _gpu(index: int) -> dict[str, Any]:
         "compute_capability": lambda: "{}.{}".format(*pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
         "power_limit_w": lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3,
         "sm_clock_default_mhz": lambda: pynvml.nvmlDeviceGetDefaultApplicationsClock(handle, sm),
+        "sm_clock_set_mhz": lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, sm),
+        "memory_clock_set_mhz": lambda: pynvml.nvmlDeviceGetApplicationsClock(handle, memory),
         "sm_clock_max_mhz": lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, sm),
         "memory_clock_max_mhz": lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, memory),
         "mig": lambda: bool(pynvml.nvmlDeviceGetMigMode(handle)[0]),

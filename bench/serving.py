@@ -1,5 +1,6 @@
 """Which model a target word is to serve, and whether that model, served so, can carry the workload."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from bench import lengths, resources, servers
 from bench.errors import UsageError
 from bench.recipes.catalog import BuiltModel
+from bench.servers import digests
 from bench.servers.base import DEFAULT_CONTEXT, HubModel, OneModel, OwnModel
 from bench.tensors import TensorSpec
 from bench.words import Word
@@ -131,7 +133,8 @@ def _architecture(word: Word, model: Model) -> "Architecture":
 def choose(word: Word, model: Model, repository: Path | None, say: Callable[[str], None]) -> OneModel:
     """What the server that `word` names is to serve, built where bench builds it. `check_model` has passed it."""
     if repository is not None:
-        return own_model(model.name, repository)
+        own = own_model(model.name, repository)
+        return dataclasses.replace(own, digest=digests.of_folder(own.repository / own.name))
     if word.options.get("engine") == "vllm":
         return _hub_model(word, model)
     return built(word, model, say)

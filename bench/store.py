@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from bench import columns
 from bench import workload as workloads
 from bench.clock import Clock
 from bench.errors import RunError, UsageError
-from bench.record import Chunks, Event, Run, Samples
+from bench.record import RECORD, Chunks, Event, Run, Samples
 
 SCHEMA_VERSION = 1
 
@@ -127,19 +128,34 @@ def load_run(folder: Path) -> Run:
     if document.status == "complete" and not (folder / "requests.parquet").exists() and not _streams(folder, "requests"):
         raise UsageError(f"{folder / 'requests.parquet'}: missing, and run.json says that this run is complete")
     records, chunks = _read_records(folder)
+    return replace(
+        _run(folder, document),
+        records=records,
+        samples=_read_samples(folder),
+        events=_read_events(folder / "events.jsonl"),
+        window_ns=_window(document, records),
+        chunks=chunks,
+    )
+
+
+def load_header(folder: Path) -> Run:
+    """What run.json says of the run in `folder`: all of it but records, samples and events; UsageError where it is damaged."""
+    return _run(folder, _read_document(folder / "run.json"))
+
+
+def _run(folder: Path, document: _Document) -> Run:
     return Run(
         id=document.id,
         workload=workloads.from_builtins(document.workload, f"{folder}/run.json"),
         target=document.target,
         environment=document.environment,
-        records=records,
-        samples=_read_samples(folder),
-        events=_read_events(folder / "events.jsonl"),
-        window_ns=_window(document, records),
+        records=np.empty(0, RECORD),
+        samples=Samples(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0), []),
+        events=[],
+        window_ns=document.window_ns,
         status=document.status,
         created=document.created,
         load=document.load,
-        chunks=chunks,
     )
 
 

@@ -1,5 +1,7 @@
 """What is sent, how fast and what is promised: the workload file and its loader."""
 
+import hashlib
+import json
 import tomllib
 from decimal import Decimal
 from typing import Any
@@ -17,9 +19,11 @@ from bench.workload_types import Check, DataType, Generate, Input, Model, Part, 
 
 __all__ = [
     "Check", "DataType", "Generate", "Input", "Model", "Part", "Payload", "Prefix", "Size", "Workload",
-    "from_builtins", "override", "parse", "payload_bytes", "read_document", "to_builtins",
+    "digest", "essence", "from_builtins", "override", "parse", "payload_bytes", "read_document", "to_builtins",
 ]  # fmt: skip
 
+_NOT_OF_THE_ESSENCE = ("name", "description", "round")  # a round's number tells two runs of one workload apart
+_NO_VALUE: tuple[object, ...] = (None, "", [], (), {})
 LONGEST_NS = 30 * 24 * 3600 * 10**9
 
 
@@ -74,6 +78,29 @@ def to_builtins(workload: Workload) -> dict[str, Any]:
     assert isinstance(document, dict)
     left_out = ("model", "payload", "check") if workload.mix else ("mix",)
     return {key: value for key, value in document.items() if value is not None and key not in left_out}
+
+
+def essence(workload: Workload) -> dict[str, Any]:
+    """What is sent, how, and how it is judged, as plain values: of two workloads that do the same, the same.
+
+    No names, descriptions or keys without a value; of a file whose digest is known, not where it lies.
+    """
+    document = to_builtins(workload)
+    document["mix"] = [{key: value for key, value in part.items() if key != "workload"} for part in document.get("mix", ())]
+    kept: dict[str, Any] = _by_content({key: value for key, value in document.items() if key not in _NOT_OF_THE_ESSENCE})
+    return kept
+
+
+def digest(workload: Workload) -> str:
+    """16 hex digits that name a workload's essence."""
+    return hashlib.sha256(json.dumps(essence(workload), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _by_content(value: Any) -> Any:
+    if isinstance(value, dict):
+        known = {"file"} if isinstance(value.get("file"), str) and value.get("sha256") else set()
+        return {key: _by_content(inner) for key, inner in value.items() if inner not in _NO_VALUE and key not in known}
+    return [_by_content(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def override(workload: Workload, **changes: Any) -> Workload:

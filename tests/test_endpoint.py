@@ -14,6 +14,7 @@ from bench import endpoint, resources, servers, serving, words
 from bench.endpoint import Endpoint, PartModel
 from bench.errors import RunError, UsageError
 from bench.servers.base import OwnModel, Served, ServerFacts, Several
+from bench.servers.digests import of_folder
 from bench.targets import TARGETS
 from bench.tensors import TensorSpec
 from bench.testing import make_stream_workload, make_workload
@@ -135,10 +136,11 @@ def test_a_repository_of_the_user_s_goes_with_a_managed_triton_that_can_serve_it
 
 def test_a_repository_of_the_user_s_is_served_and_named_in_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is built for it, and there is no reference: bench has none for a model of its own name either."""
+    own = OwnModel("own", MODELS, of_folder(MODELS / "own"))
 
     @contextmanager
     def start(word: Word, served: Served, log: Path, say: object) -> Iterator[SimpleNamespace]:
-        assert served == OwnModel("own", MODELS)
+        assert served == own
         facts = ServerFacts("triton", "2.48.0", "here", "python")
         yield SimpleNamespace(words={"grpc": "triton-grpc://127.0.0.1:1"}, facts=facts, pid=7, exited=lambda: None)
 
@@ -146,9 +148,9 @@ def test_a_repository_of_the_user_s_is_served_and_named_in_the_record(tmp_path: 
     word = words.parse("triton?protocol=grpc")
     with endpoint.live(word, make_workload(model=Model("own")), tmp_path / "log", silent, MODELS) as live:
         assert (live.name, live.pid) == ("Triton 2.48.0", 7)
-        assert live.models == (PartModel("made", foreign=OwnModel("own", MODELS)),)
+        assert live.models == (PartModel("made", foreign=own),)
         assert str(live.word) == "triton-grpc://127.0.0.1:1"
-        assert live.describe()["model"] == {"name": "own", "repository": str(MODELS)}
+        assert live.describe()["model"] == {"name": "own", "repository": str(MODELS), "digest": own.digest}
 
 
 @pytest.mark.parametrize(

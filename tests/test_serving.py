@@ -12,6 +12,7 @@ from bench import serving, words
 from bench.errors import UsageError
 from bench.lengths import Length, Uniform
 from bench.servers.base import HubModel, OwnModel
+from bench.servers.digests import of_folder
 from bench.testing import make_workload
 from bench.workload import Check, DataType, Generate, Input, Model, Part, Payload, Workload
 
@@ -136,7 +137,7 @@ def test_a_model_of_the_user_s_is_taken_from_the_repository_whatever_its_name(
     (tmp_path / "theirs" / "resnet50").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     own = serving.choose(words.parse("triton"), Model("resnet50"), Path("theirs"), silent)
-    assert own == OwnModel("resnet50", tmp_path / "theirs")
+    assert own == OwnModel("resnet50", tmp_path / "theirs", of_folder(tmp_path / "theirs" / "resnet50"))
 
 
 @pytest.mark.parametrize(

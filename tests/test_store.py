@@ -71,6 +71,15 @@ def folder(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- whole
 
 
+def test_a_header_is_all_of_a_run_but_what_was_measured(folder: Path) -> None:
+    """Enough to find runs by; of records, samples and events there are none, and none are read."""
+    whole, header = store.load_run(folder), store.load_header(folder)
+    for name in ("id", "workload", "target", "environment", "status", "created", "load"):
+        assert getattr(header, name) == getattr(whole, name)
+    (folder / "requests-0.arrows").unlink()
+    assert len(store.load_header(folder).records) == len(header.samples.t_ns) == len(header.events) == 0
+
+
 def test_parquet_holds_what_the_streams_held(folder: Path) -> None:
     """The same records and samples, before and after; the streams are gone then."""
     before = store.load_run(folder)

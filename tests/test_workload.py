@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.lengths import Lognormal, Uniform, Values
 from bench.slo import Nanoseconds, Quantile, Share, Slo
 from bench.tensors import TensorSpec
+from bench.testing import make_mix, make_workload
 from bench.workload import Check, DataType, Generate, Input, Model, Part, Payload, Workload
 
 SMALLEST: dict[str, Any] = {
@@ -273,7 +274,7 @@ def test_a_mix_that_makes_no_sense_is_refused_by_its_part_and_key(document: dict
         (
             "seeds",
             1,
-            "seeds: unknown key; known here: check, description, duration, load, mix, model, name, payload, requests, round, seed,",
+            "seeds: unknown key; known here: check, description, duration, load, mix, model, name, payload, requests, round, ",
         ),
         ("model.nmae", "x", "model.nmae: unknown key; known here: name, precision, preset, version, weights"),
         ("load.user", 4, "load.user: unknown key; known here: arrivals, users"),
@@ -464,3 +465,43 @@ def test_flags_override_what_the_file_says() -> None:
     w = workloads.from_builtins(SMALLEST, "w.toml")
     changed_ = workloads.override(w, seed=9, duration_ns=None, load=Closed(8))
     assert (changed_.seed, changed_.duration_ns, changed_.load) == (9, w.duration_ns, Closed(8))
+
+
+# ---------------------------------------------------------------- digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"load": Closed(2)},
+        {"timeout_ns": Nanoseconds(1)},
+        {"slo": Slo(latency_ns=Nanoseconds(1))},
+        {"check": Check(every=2)},
+        {"model": Model("other")},
+    ],
+)
+def test_a_workload_that_sends_or_judges_otherwise_has_another_digest(change: dict[str, Any]) -> None:
+    """Of two runs it says whether they may be compared."""
+    base = make_workload()
+    assert workloads.digest(replace(base, **change)) != workloads.digest(base)
+
+
+def test_names_and_where_a_file_lies_are_not_in_a_workload_s_digest() -> None:
+    """16 hex digits of what is sent, how, and how it is judged: another checkout's are the same."""
+    base = make_workload(name="a", payload=Payload({"x": Input(DataType("FP32"), (1,), file="/a/x.npy", sha256="0f")}))
+    other = make_workload(
+        name="b", description="b", payload=Payload({"x": Input(DataType("FP32"), (1,), file="/b/x.npy", sha256="0f")})
+    )
+    assert workloads.digest(other) == workloads.digest(base)
+    assert len(bytes.fromhex(workloads.digest(base))) == 8
+    unread = make_workload(payload=Payload({"file": Input(DataType("FP32"), (1,), file="/a/x.npy")}))
+    assert workloads.essence(unread)["payload"]["inputs"]["file"]["file"] == "/a/x.npy"
+
+
+def test_a_mix_has_its_parts_in_its_digest_but_not_the_files_that_they_came_from() -> None:
+    """A part's weight is how it is sent."""
+    base = make_mix({"a": (1, 4), "b": (1, 4)})
+    heavier = make_mix({"a": (2, 4), "b": (1, 4)})
+    moved = replace(base, mix=tuple(replace(p, workload="./x.toml") for p in base.mix))
+    assert workloads.digest(base) == workloads.digest(moved) != workloads.digest(heavier)

@@ -16,6 +16,7 @@ class OwnModel:
 
     name: str
     repository: Path
+    digest: str = ""  # of the model's folder, see `bench.servers.digests`; "" where it was not asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,9 @@ class ServerFacts:
     source: str  # where its program came from
     backend: str  # what runs the model in it
     options: dict[str, str | int] = field(default_factory=dict)
+    image: str = ""  # of the container that it runs in
+    digest: str = ""  # the image's id
+    ready_s: float | None = None  # from its start until it answered with its models loaded; None where it is not ready yet
 
 
 class Server(Protocol):

@@ -51,6 +51,8 @@ def prepare(image: str, repository: Repository, gpu: bool, args: tuple[str, ...]
         source=f"image {image} {identity[:19]} (Docker {engine})",
         backend=repository.backend,
         options=tritonserver.options(repository.facts, args),
+        image=image,
+        digest=identity,
     )
     return Container(image, repository, gpu, args, f"bench-{secrets.token_hex(6)}", facts)
 

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,8 +57,9 @@ class Plan(Protocol):
 class Running:
     """A server that is ready; see `bench.servers.base.Server`."""
 
-    def __init__(self, plan: Plan, process: Guarded, ports: Ports, log: Path) -> None:
-        self.words, self.facts, self.log = plan.words(ports), plan.facts, log
+    def __init__(self, plan: Plan, process: Guarded, ports: Ports, log: Path, ready_s: float) -> None:
+        self.words, self.log = plan.words(ports), log
+        self.facts = replace(plan.facts, ready_s=round(ready_s, 3))
         self.pid = plan.root(process.pid)
         self._process = process
 
@@ -82,16 +84,17 @@ def launch(word: Word, plan: Plan, log: Path) -> Iterator[Server]:
     with ExitStack() as stack:
         for left in reversed(range(_TRIES)):
             ports = choose_ports(word, plan.port_count)
-            begin = log.stat().st_size
+            begin, began = log.stat().st_size, time.monotonic()
             process = Guarded(plan.order(ports, log))
             stack.callback(process.stop)
             problem = _wait_ready(process, plan, ports, log, begin)
+            ready_s = time.monotonic() - began
             if not problem:
                 break
             process.stop()
             if "port" in word.options or _TAKEN not in said(log, begin) or not left:
                 raise RunError(f"{word} {problem}{tail(log, begin)}")
-        yield Running(plan, process, ports, log)
+        yield Running(plan, process, ports, log, ready_s)
 
 
 def choose_ports(word: Word, count: int) -> Ports:

@@ -160,6 +160,7 @@ NUMBER(nvmlDeviceGetPersistenceMode, unsigned, "persistence", 1)
 NUMBER_OF(nvmlDeviceGetClockInfo, "sm_clock_mhz", 1980)
 NUMBER_OF(nvmlDeviceGetMaxClockInfo, "max_clock_mhz", 1980)
 NUMBER_OF(nvmlDeviceGetDefaultApplicationsClock, "default_clock_mhz", 1755)
+NUMBER_OF(nvmlDeviceGetApplicationsClock, "set_clock_mhz", 1755)
 NUMBER_OF(nvmlDeviceGetTemperature, "temperature_c", 35)
 
 int nvmlDeviceGetMigMode(Device device, unsigned *current, unsigned *pending) {

@@ -23,7 +23,7 @@ def facts() -> dict[str, Any]:
 def test_a_gpu_is_told_by_all_that_bears_on_its_speed(nvml: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs on cards of one name differ by power limit, clocks, MIG and driver, so all of them are kept."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    nvml("power_limit_mw=350000 mig=1 persistence=0 max_clock_mhz=1980,2619")
+    nvml("power_limit_mw=350000 mig=1 persistence=0 set_clock_mhz=1410,1593 max_clock_mhz=1980,2619")
     assert facts() == {
         "driver": "550.54.15",
         "cuda": "12.4",
@@ -38,6 +38,8 @@ def test_a_gpu_is_told_by_all_that_bears_on_its_speed(nvml: Play, monkeypatch: p
                 "compute_capability": "9.0",
                 "power_limit_w": 350.0,
                 "sm_clock_default_mhz": 1755,
+                "sm_clock_set_mhz": 1410,
+                "memory_clock_set_mhz": 1593,
                 "sm_clock_max_mhz": 1980,
                 "memory_clock_max_mhz": 2619,
                 "mig": True,

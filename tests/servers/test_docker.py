@@ -136,6 +136,8 @@ def test_a_container_serves_and_is_removed_afterwards(model: BuiltModel, engine:
     with servers.start(words.parse("triton?via=docker"), model, tmp_path / "log") as server:
         assert server.facts.backend == "onnxruntime"
         assert server.facts.source == "image nvcr.io/nvidia/tritonserver:24.07-py3 sha256:abababababab (Docker 28.0)"
+        assert server.facts.image == "nvcr.io/nvidia/tritonserver:24.07-py3"
+        assert server.facts.digest == "sha256:" + "ab" * 32
         assert server.facts.options["allow_spinning"] == 1
         assert verbs(engine) == ["info", "image", "run", "inspect"]
     calls = (engine / "calls").read_text().splitlines()

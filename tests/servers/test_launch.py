@@ -56,6 +56,7 @@ def test_a_server_is_ready_inside_its_context_and_gone_after_it(tmp_path: Path, 
         assert server.exited() is None
         assert server.words["http"].startswith("scripted://127.0.0.1:")
         assert server.facts.kind == "scripted"
+        assert (server.facts.ready_s or 0.0) > 0.0
         assert server.log.read_text() == "ready\n"
     assert not alive(server.pid)
 
