@@ -59,7 +59,8 @@ OWNERS = {
     "flask": "runtime/",
     "pyarrow": "columns.py answers.py",
     "rich": "terminal.py reports/",
-    "scipy": "analysis/",
+    "ruptures": "analysis/",
+    "scipy": "analysis/ evidence/estimators.py",
     "docker": "",
     "pandas": "",
     "requests": "",
@@ -68,7 +69,7 @@ OWNERS = {
 # imported when they are used: `bench --help` answers at once
 HEAVY = """
     locust gevent pynvml psutil matplotlib onnxruntime onnx tritonclient grpc
-    flask pyarrow pandas scipy rich numpy msgspec hpack h2
+    flask pyarrow pandas scipy ruptures rich numpy msgspec hpack h2
 """
 
 MODULES = {

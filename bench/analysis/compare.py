@@ -1,25 +1,22 @@
-"""Two sides or more, each of several rounds: what each comes to, and how it differs from the first; the round is replicated."""
+"""Two sides or more, each of several rounds: how each differs from the first, metric by metric; the round is replicated."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
 
-import numpy as np
-
-from bench.analysis import distribution, stats, streaming, summary
-from bench.analysis.distribution import Times
-from bench.analysis.estimate import Estimate, QuantileClaim, Reason, Resource
-from bench.analysis.measured import Measured, measure
-from bench.analysis.stats import Interval
-from bench.analysis.streaming import Streams
+from bench.analysis import side, stats, streaming
+from bench.analysis.alike import ALIKE, Differences, differences
+from bench.analysis.estimate import Estimate, Reason
+from bench.analysis.judging import Better, Judge, Metric, Value, change_of, estimate_of, judged
+from bench.analysis.pairs import ENDED, apart, paired
+from bench.analysis.rule import Judgement, Rule
+from bench.analysis.side import Point, Rounds, Side
 from bench.analysis.validity import judge
 from bench.record import Run
 from bench.slo import quantile_name
 
-Better = Literal["lower", "higher"] | None
-Value = Estimate | QuantileClaim | None
 QUANTILES = (0.5, 0.99)
 OF_STREAMS = (0.5, 0.9, 0.99)  # few requests claim no P99, and those of a slow model are few
+SHOWN = 1 - stats.CONFIDENCE  # of an interval that decides nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +25,9 @@ class Row:
 
     metric: str  # "P99 latency"
     values: tuple[Value, ...]
-    changes: tuple[Estimate | None, ...]  # of each side but the first: its value / the first's, unit "x"
+    changes: tuple[Estimate | None, ...]  # of each side but the first: its value / the first's ("x"); of errors the difference
     better: Better  # None where neither is
+    judged: tuple[Judgement, ...] = ()  # of each side but the first, where the metric has a verdict
 
     @property
     def unit(self) -> str:
@@ -38,11 +36,29 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """How far the answers of one model are apart."""
+
+    part: str  # of a mix; else the workload
+    greatest: float  # difference of two values, as a share of the largest value in the first side's output
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """How many of a side's kept answers, of those that the first side has too, are the same as there."""
 
     same: int
     compared: int
+    differences: tuple[Difference, ...] = ()  # of each model that answers with numbers
+    varying: int = 0  # requests that the first side itself answers now so, now so: they are not compared
+    why: str = ""  # why nothing could be compared, though there are answers
+
+    def judged(self) -> Judgement:
+        """WORSE where an answer is another one."""
+        if self.why:
+            return Judgement("UNKNOWN", 0.0, why=self.why)
+        return Judgement("SAME" if self.same == self.compared else "WORSE", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,228 +69,153 @@ class SideComparison:
     reasons: tuple[tuple[Reason, ...], ...]  # of each side
     agreement: tuple[Agreement | None, ...] = ()  # of each side but the first; none where answers were not looked at
     parts: tuple[tuple[str, tuple[Row, ...]], ...] = ()  # (name, metrics) of each part of a mix
+    rule: Rule | None = None  # where metrics have verdicts
+    left_out: tuple[tuple[Reason, ...], ...] = ()  # of each side: rounds that count for nothing
+    differing: Differences = ALIKE  # what is under test, and what should have been alike
+    pairs: tuple[bool, ...] = ()  # of each side but the first: whether its rounds and the first's are pairs
+    apart: tuple[bool, ...] = ()  # of each side but the first: whether it and the first were measured one after the other
 
     @property
     def valid(self) -> bool:
         return not any(self.reasons)
 
+    def judgements(self, n: int | None = None) -> list[Judgement]:
+        """The verdicts on side `n`, or on all sides: those of metrics, then those on answers where there are any to compare."""
+        at = range(len(self.reasons) - 1) if n is None else [n - 1]
+        found = [row.judged[i] for i in at for row in self.rows if row.judged]
+        answers = [self.agreement[i] for i in at] if self.rule and self.agreement else []
+        return found + [a.judged() for a in answers if a is not None and (a.compared or a.why)]
 
-def estimate_of(value: Value) -> Estimate | None:
-    """The estimate in a value, if it has one."""
-    return value.estimate if isinstance(value, QuantileClaim) else value
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """The rounds of a side and what was found in each."""
-
-    rounds: list[Measured]
-    streams: list[Streams]  # of each round; empty where replies were not streamed in every one
-    resources: list[tuple[Resource, ...]]
-    latency: "_Rounds"
+    @property
+    def ended(self) -> bool:
+        """Whether a server ended while it was measured."""
+        return any(reason.code == ENDED for reasons in self.left_out for reason in reasons)
 
 
-class _Rounds(NamedTuple):
-    """Times in ns of each round, and of all together."""
+def compare_sides(
+    *sides: Sequence[Run],
+    agreement: Sequence[Agreement | None] = (),
+    rule: Rule | None = None,
+    left_out: Sequence[tuple[Reason, ...]] = (),
+) -> SideComparison:
+    """The metrics of all sides, those that lead first; with a rule those that it names have verdicts.
 
-    each: list[np.ndarray]
-    times: Times
-
-
-class _Sum(NamedTuple):
-    """A metric of one side that is a sum over rounds divided by another, and the terms of both sums."""
-
-    estimate: Estimate | None
-    numerators: np.ndarray
-    denominators: np.ndarray
-
-
-def compare_sides(*sides: Sequence[Run], agreement: Sequence[Agreement | None] = ()) -> SideComparison:
-    """The metrics of the demo's table, in its order. Rounds at the same position are a pair where two sides have as many."""
-    found = [_side(runs) for runs in sides]
-    rows = (
-        *(_stream_rows(found) if any(s.streams for s in found) else ()),
-        *_latency_rows(found),
-        *(_token_rows(found) if any(s.streams for s in found) else ()),
-        _row("throughput", [_throughput(s) for s in found], "higher"),
-        *_goodput_rows(found),
-        *_utilization_rows(found),
-        _row("error rate", [_errors(s) for s in found], "lower"),
-    )
-    return SideComparison(rows, tuple(tuple(_reasons(s)) for s in found), tuple(agreement), tuple(_parts(found)))
-
-
-def _side(runs: Sequence[Run]) -> _Side:
-    rounds = [measure(run) for run in runs]
-    found = [s for m in rounds if (s := streaming.streams(m)) is not None]
-    return _Side(
-        rounds,
-        found if len(found) == len(rounds) else [],
-        [summary.resources(run) for run in runs],
-        _rounds([m.latency_ns() for m in rounds]),
+    Where two sides have the same rounds of an experiment, those of one number are a pair.
+    """
+    found = [side.side(runs) for runs in sides]
+    reasons = tuple(tuple(_reasons(s)) for s in found)
+    pairs = tuple(paired(sides[0], other) for other in sides[1:])
+    rounds = min((len(runs) for runs in sides), default=0)
+    rows = (_row(metric, pairs, Judge(rule, rounds, reasons) if rule else None) for metric in _metrics(found))
+    return SideComparison(
+        tuple(rows),
+        reasons,
+        tuple(agreement),
+        tuple(_parts(found, pairs)),
+        rule,
+        tuple(left_out),
+        differences(sides),
+        pairs,
+        tuple(apart(sides[0], other) for other in sides[1:]),
     )
 
 
-def _parts(sides: list[_Side]) -> Iterator[tuple[str, tuple[Row, ...]]]:
+def _parts(sides: list[Side], pairs: tuple[bool, ...]) -> Iterator[tuple[str, tuple[Row, ...]]]:
     """The latency and throughput of each part of a mix, of sides that all have rounds of it."""
-    rounds = [m for side in sides for m in side.rounds]
-    if not all(side.rounds for side in sides):
+    if not all(s.rounds for s in sides):
         return
-    for n, part in enumerate(rounds[0].parts):
-        found = [_part([m.parts[n] for m in side.rounds]) for side in sides]
-        yield part.workload.name, (*_latency_rows(found), _row("throughput", [_throughput(s) for s in found], "higher"))
+    for n, part in enumerate(sides[0].rounds[0].parts if sides else ()):
+        found = [side.part(s, n) for s in sides]
+        metrics = (*_latencies(found), Metric("throughput", [side.throughput(s) for s in found], "higher"))
+        yield part.workload.name, tuple(_row(metric, pairs, None) for metric in metrics)
 
 
-def _part(rounds: list[Measured]) -> _Side:
-    return _Side(rounds, [], [], _rounds([m.latency_ns() for m in rounds]))
-
-
-def _rounds(each: list[np.ndarray]) -> _Rounds:
-    return _Rounds(each, distribution.times(each))
-
-
-def _reasons(side: _Side) -> Iterator[Reason]:
-    if not side.rounds:
+def _reasons(one: Side) -> Iterator[Reason]:
+    if not one.rounds:
         yield Reason("no_rounds", "there is no round of this side, so nothing can be compared; run it first")
-    for n, m in enumerate(side.rounds):
-        for reason in judge(m, side.streams[n] if side.streams else None)[0]:
-            yield reason if len(side.rounds) == 1 else replace(reason, message=f"round {n + 1}: {reason.message}")
+    for n, m in enumerate(one.rounds):
+        for reason in judge(m, one.streams[n] if one.streams else None)[0]:
+            number = m.run.workload.round or n + 1
+            yield reason if len(one.rounds) == 1 else replace(reason, message=f"round {number}: {reason.message}")
 
 
-# ---------------------------------------------------------------- rows
+# ---------------------------------------------------------------- metrics
 
 
-def _latency_rows(sides: list[_Side]) -> Iterator[Row]:
-    yield _row("mean latency", [_mean(s.latency) for s in sides], "lower")
-    quantiles = OF_STREAMS if any(s.streams for s in sides) else QUANTILES
-    yield from (_quantile_row("latency", [s.latency for s in sides], q) for q in quantiles)
+def _metrics(sides: list[Side]) -> Iterator[Metric]:
+    streamed = any(s.streams for s in sides)
+    yield from _of_streams(sides) if streamed else ()
+    yield from _latencies(sides)
+    yield from _of_tokens(sides) if streamed else ()
+    yield Metric("throughput", [side.throughput(s) for s in sides], "higher")
+    yield from _goodput(sides)
+    yield from _utilization(sides)
+    for name, of in (
+        ("GPU memory", [side.memory(side.levels(s, "gpu", "memory_bytes")) for s in sides]),
+        ("energy a request", [side.energy(s) for s in sides]),
+        ("time to ready", [side.ready(s) for s in sides]),
+    ):
+        if any(one.value for one in of):
+            yield Metric(name, of, "lower")
+    yield Metric("error rate", [side.failures(s) for s in sides], "lower")
 
 
-def _stream_rows(sides: list[_Side]) -> Iterator[Row]:
-    ttft = [_rounds([r.ttft_ns() for r in s.streams]) for s in sides]
-    yield _row("mean TTFT", [_mean(side) for side in ttft], "lower")
-    yield from (_quantile_row("TTFT", ttft, q) for q in OF_STREAMS)
-    itl = [_Rounds([r.gaps_ns for r in s.streams], streaming.gaps(s.streams)) for s in sides]
-    yield from (_quantile_row("ITL", itl, q) for q in OF_STREAMS)
-    longest = [streaming.worst(s.streams) for s in sides]
-    yield Row("longest gap", tuple(longest), _changes(longest), "lower")
-    tpot = [_rounds([r.tpot_ns() for r in s.streams]) for s in sides]
-    yield _row("mean TPOT", [_mean(side) for side in tpot], "lower")
+def _latencies(sides: list[Side]) -> Iterator[Metric]:
+    yield Metric("mean latency", [side.mean(s.latency) for s in sides], "lower")
+    for q in OF_STREAMS if any(s.streams for s in sides) else QUANTILES:
+        yield _quantile("latency", [s.latency for s in sides], q)
 
 
-def _token_rows(sides: list[_Side]) -> Iterator[Row]:
+def _of_streams(sides: list[Side]) -> Iterator[Metric]:
+    ttft = [side.rounds_of([r.ttft_ns() for r in s.streams]) for s in sides]
+    yield Metric("mean TTFT", [side.mean(one) for one in ttft], "lower")
+    yield from (_quantile("TTFT", ttft, q) for q in OF_STREAMS)
+    itl = [Rounds([r.gaps_ns for r in s.streams], streaming.gaps(s.streams)) for s in sides]
+    yield from (_quantile("ITL", itl, q) for q in OF_STREAMS)
+    yield Metric("longest gap", [Point(streaming.worst(s.streams)) for s in sides], "lower")
+    yield Metric("mean TPOT", [side.mean(side.rounds_of([r.tpot_ns() for r in s.streams])) for s in sides], "lower")
+
+
+def _of_tokens(sides: list[Side]) -> Iterator[Metric]:
     # no stream at all is no token a second; a side that was not streamed has no tokens to count
     found = [[streaming.token_times_ns(m.run) for m in s.rounds] if s.streams else [] for s in sides]
-    yield _row("output tokens", [_rate(s, events, "tok/s") for s, events in zip(sides, found, strict=True)], "higher")
+    yield Metric("output tokens", [side.rate(s, e, "tok/s") for s, e in zip(sides, found, strict=True)], "higher")
 
 
-def _goodput_rows(sides: list[_Side]) -> Iterator[Row]:
+def _goodput(sides: list[Side]) -> Iterator[Metric]:
     found = [[good for m in s.rounds if (good := streaming.good_ns(m.run)) is not None] for s in sides]
     if any(found):
-        yield _row("goodput", [_rate(s, events, "req/s") for s, events in zip(sides, found, strict=True)], "higher")
+        yield Metric("goodput", [side.rate(s, e, "req/s") for s, e in zip(sides, found, strict=True)], "higher")
 
 
-def _utilization_rows(sides: list[_Side]) -> Iterator[Row]:
+def _utilization(sides: list[Side]) -> Iterator[Metric]:
     """Mean and peak of the GPUs; where no side has one, of the server's CPU, else of the machine's."""
     for device, metric, name in (
         ("gpu", "utilization", "GPU utilization"),
         ("server", "cpu_utilization", "server CPU utilization"),
         ("host", "cpu_utilization", "machine CPU utilization"),
     ):
-        levels = [_levels(side, device, metric) for side in sides]
+        levels = [side.levels(s, device, metric) for s in sides]
         if any(any(of) for of in levels):
-            yield _row(f"mean {name}", [_mean_level(of) for of in levels], None)
-            peaks = [_peak(of) for of in levels]
-            yield Row(f"peak {name}", tuple(peaks), _changes(peaks), None)
+            yield Metric(f"mean {name}", [side.mean_level(of) for of in levels], None)
+            yield Metric(f"peak {name}", [side.peak(of) for of in levels], None)
             return
 
 
-def _row(metric: str, sides: list[_Sum], better: Better) -> Row:
-    changes = tuple(_change(sides[0].estimate, s.estimate, _interval(sides[0], s)) for s in sides[1:])
-    return Row(metric, tuple(s.estimate for s in sides), changes, better)
+def _quantile(what: str, sides: list[Rounds], quantile: float) -> Metric:
+    return Metric(f"{quantile_name(quantile)} {what}", [side.tail(one, quantile) for one in sides], "lower")
 
 
-def _interval(base: _Sum, new: _Sum) -> Interval | None:
-    b, n = base.estimate, new.estimate
-    if not (b and n and min(b.value, n.value) > 0 and min(len(base.numerators), len(new.numerators)) >= stats.MIN_ROUNDS):
-        return None
-    errors = [stats.relative_errors(side.numerators, side.denominators) for side in (base, new)]
-    return stats.around_ratio(n.value / b.value, *errors)
+# ---------------------------------------------------------------- rows
 
 
-def _quantile_row(what: str, sides: list[_Rounds], quantile: float) -> Row:
-    claims = [distribution.claim(s.times, quantile) for s in sides]
-    changes = tuple(
-        _change(claims[0].estimate, mine.estimate, _interval_of_quantiles(sides[0], s, quantile, claims[0], mine))
-        for s, mine in zip(sides[1:], claims[1:], strict=True)
-    )
-    return Row(f"{quantile_name(quantile)} {what}", tuple(claims), changes, "lower")
-
-
-def _interval_of_quantiles(base: _Rounds, new: _Rounds, quantile: float, b: QuantileClaim, n: QuantileClaim) -> Interval | None:
-    replicated = min(len(base.each), len(new.each)) >= stats.MIN_ROUNDS and all(map(len, (*base.each, *new.each)))
-    if not (replicated and b.estimate and n.estimate and min(b.estimate.value, n.estimate.value) > 0):
-        return None
-    return stats.ratio_of_quantiles(base.each, new.each, (base.times.ordered, new.times.ordered), quantile)
-
-
-def _changes(values: Sequence[Estimate | None]) -> tuple[Estimate | None, ...]:
-    return tuple(_change(values[0], value, None) for value in values[1:])
-
-
-def _change(base: Estimate | None, new: Estimate | None, interval: Interval | None) -> Estimate | None:
-    if base is None or new is None or base.value <= 0:
-        return None
-    return distribution.estimate(new.value / base.value, interval, "x")
-
-
-# ---------------------------------------------------------------- metrics of one side
-
-
-def _mean(side: _Rounds) -> _Sum:
-    return _Sum(distribution.mean(side.times), *distribution.sums(side.each))
-
-
-def _throughput(side: _Side) -> _Sum:
-    return _rate(side, [m.completed_ns() for m in side.rounds], "req/s")
-
-
-def _rate(side: _Side, events: list[np.ndarray], unit: str) -> _Sum:
-    """Events a second in all windows together, of the times of each round's."""
-    counts = np.array([len(of_one) for of_one in events], np.float64)
-    seconds = np.array([m.window_s for m in side.rounds[: len(events)]], np.float64)
-    if len(events) != 1:
-        return _over_rounds(counts, seconds, unit)
-    slices = len(side.latency.times.groups or ())
-    return _Sum(distribution.rate(events[0], side.rounds[0].run.window_ns, slices, unit), counts, seconds)
-
-
-def _errors(side: _Side) -> _Sum:
-    failed = np.array([100.0 * sum(m.errors.values()) for m in side.rounds])
-    return _over_rounds(failed, np.array([m.requests for m in side.rounds], np.float64), "%")
-
-
-def _over_rounds(numerators: np.ndarray, denominators: np.ndarray, unit: str) -> _Sum:
-    if denominators.sum() <= 0:
-        return _Sum(None, numerators, denominators)
-    interval = stats.ratio_interval(numerators, denominators) if len(numerators) >= stats.MIN_ROUNDS else None
-    value = float(numerators.sum() / denominators.sum())
-    return _Sum(distribution.estimate(value, interval, unit), numerators, denominators)
-
-
-def _levels(side: _Side, device: str, metric: str) -> list[list[Resource]]:
-    """The metric of each such device, by round."""
-    return [[r for r in found if r.device.startswith(device) and r.metric == metric] for found in side.resources]
-
-
-def _mean_level(levels: list[list[Resource]]) -> _Sum:
-    means = np.array([np.mean([r.mean for r in devices]) for devices in levels if devices])
-    level = _over_rounds(means, np.ones(len(means)), "%")
-    if level.estimate is not None and level.estimate.high is not None:  # no share of a machine is above all of it
-        return level._replace(estimate=replace(level.estimate, high=min(level.estimate.high, 100.0)))
-    return level
-
-
-def _peak(levels: list[list[Resource]]) -> Estimate | None:
-    peaks = [r.peak for devices in levels for r in devices]
-    return Estimate(max(peaks), None, None, "%") if peaks else None
+def _row(metric: Metric, pairs: tuple[bool, ...], judge_by: Judge | None) -> Row:
+    delta = judge_by.rule.delta_of(metric.name) if judge_by else None
+    made = tuple(one.value for one in metric.of)
+    if delta is None or judge_by is None:
+        changes = tuple(change_of(metric, n, pair, SHOWN)[0] for n, pair in enumerate(pairs, 1))
+        return Row(metric.name, made, changes, metric.better)
+    alpha = judge_by.rule.alpha(judge_by.rounds)
+    both = [change_of(metric, n, pair, alpha) for n, pair in enumerate(pairs, 1)]
+    found = tuple(judged(metric, n, effect, delta, judge_by) for n, (_, effect) in enumerate(both, 1))
+    return Row(metric.name, made, tuple(change for change, _ in both), metric.better, found)

@@ -12,7 +12,7 @@ give fewer intervals and no truer ones.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -20,6 +20,7 @@ from scipy import special
 from bench.analysis.quantiles import order_statistic
 
 CONFIDENCE = 0.95
+ALPHA = 1 - CONFIDENCE
 MIN_ROUNDS = 3  # two give a t factor of 12.7
 MIN_BLOCKS, MAX_BLOCKS = 8, 20
 BLOCK_LENGTH = 10  # of a block of one run, in integrated autocorrelation times
@@ -30,7 +31,7 @@ Groups = Sequence[np.ndarray]
 
 
 class Interval(NamedTuple):
-    """A 95 % interval."""
+    """An interval; one of 95 % where nothing else is said."""
 
     low: float
     high: float
@@ -83,15 +84,7 @@ def relative_errors(numerators: np.ndarray, denominators: np.ndarray) -> np.ndar
 
 def around(value: float, errors: np.ndarray) -> Interval:
     """The t interval around `value` on a scale of logarithms, from the relative errors of its groups."""
-    return _within(value, _t(len(errors) - 1) * _standard_error(errors))
-
-
-def around_ratio(value: float, base: np.ndarray, new: np.ndarray) -> Interval:
-    """The same of new / base = `value`: of pairs of groups where both sides have as many, else of independent groups."""
-    if len(base) == len(new):
-        return around(value, new - base)
-    error = math.hypot(_standard_error(base), _standard_error(new))
-    return _within(value, _t(min(len(base), len(new)) - 1) * error)
+    return _within(value, student(len(errors) - 1) * _standard_error(errors))
 
 
 def _standard_error(errors: np.ndarray) -> float:
@@ -111,58 +104,42 @@ def quantile_interval(groups: Groups, ordered: np.ndarray, quantile: float) -> I
     P99, so that their scatter is often small by chance: the greatest unevenness above it and above the quantiles with twice and
     four times its tail is taken. A limit beyond the largest value follows an exponential tail.
     """
-    independent = _independent(groups, ordered, quantile)
-    below, above = independent * quantile, independent * (1 - quantile)
-    error = (1 - CONFIDENCE) / 2
-    low = float(special.betaincinv(below, above + 1, error))
-    high = float(special.betaincinv(below + 1, above, 1 - error))
+    worth = _independent(groups, ordered, quantile)
+    low, high = clopper_pearson(worth * quantile, worth * (1 - quantile))
     return Interval(float(order_statistic(ordered, low)), _high_quantile(ordered, high))
 
 
-def ratio_of_quantiles(base: Groups, new: Groups, ordered: tuple[np.ndarray, np.ndarray], quantile: float) -> Interval:
-    """The interval of new / base of a quantile > 0, of pairs of rounds where both have as many, else of independent rounds.
-
-    Each side's interval gives its share (Zou and Donner 2008, "MOVER"), less what the rounds of a pair have in common.
-    """
-    at = [float(order_statistic(o, quantile)) for o in ordered]
-    sides = [quantile_interval(g, o, quantile) for g, o in zip((base, new), ordered, strict=True)]
-    down = [math.log(value / max(i.low, 1e-9 * value)) for value, i in zip(at, sides, strict=True)]
-    up = [math.log(i.high / value) for value, i in zip(at, sides, strict=True)]
-    common = _in_common(base, new, ordered, quantile)
-    low, high = _together(down[1], up[0], common), _together(up[1], down[0], common)
-    return Interval(at[1] / at[0] * math.exp(-low), at[1] / at[0] * math.exp(high))
-
-
-def _together(a: float, b: float, common: float) -> float:
-    return math.sqrt(max(0.0, a * a + b * b - 2 * common * a * b))
-
-
-def _in_common(base: Groups, new: Groups, ordered: tuple[np.ndarray, np.ndarray], quantile: float) -> float:
-    """The correlation, from 0 to 1, between the shares of both sides' rounds above a quantile with twice the tail."""
-    if len(base) != len(new):
-        return 0.0
-    tail = 1 - _tails(quantile)[1]
-    shares = [_counts_above(g, order_statistic(o, tail)) / _lengths(g) for g, o in zip((base, new), ordered, strict=True)]
-    if min(share.std() for share in shares) == 0:
-        return 0.0
-    return max(0.0, float(np.corrcoef(*shares)[0, 1]))
+def clopper_pearson(counted: float, others: float, alpha: float = ALPHA) -> Interval:
+    """The two-sided limits of a share of which so many were counted, and so many others, not necessarily whole numbers."""
+    low = float(special.betaincinv(counted, others + 1, alpha / 2)) if counted > 0 else 0.0
+    high = float(special.betaincinv(counted + 1, others, 1 - alpha / 2)) if others > 0 else 1.0
+    return Interval(low, high)
 
 
 def _independent(groups: Groups, ordered: np.ndarray, quantile: float) -> float:
     """How many independent requests would scatter about the quantile as the groups do, less what few groups leave unknown."""
-    count, lengths = len(ordered), _lengths(groups)
-    unevenness = 0.0
-    for tail in _tails(quantile):
-        above = _counts_above(groups, order_statistic(ordered, 1 - tail))
-        share = above.sum() / count
-        if 0 < share < 1:
-            variance = ((above - share * lengths) ** 2).sum() * len(groups) / (len(groups) - 1)
-            unevenness = max(unevenness, float(variance / (count * share * (1 - share))))
-    unevenness *= (_t(len(groups) - 1) / _t(math.inf)) ** 2
-    return count / max(unevenness, 1.0)
+    above = (counts_above(groups, order_statistic(ordered, 1 - tail)) for tail in tails(quantile))
+    greatest = max(unevenness(counts, lengths(groups)) for counts in above)
+    return independent(len(ordered), greatest, len(groups))
 
 
-def _tails(quantile: float) -> list[float]:
+def unevenness(counts: np.ndarray, lengths: np.ndarray) -> float:
+    """How much more the counts of groups of such lengths vary than those of independent requests: 1 is as much."""
+    count, share = lengths.sum(), counts.sum() / lengths.sum()
+    if not 0 < share < 1:
+        return 0.0
+    variance = ((counts - share * lengths) ** 2).sum() * len(counts) / (len(counts) - 1)
+    return float(variance / (count * share * (1 - share)))
+
+
+def independent(count: float, unevenness: float, groups: int, alpha: float = ALPHA) -> float:
+    """How many independent requests `count` are worth, `count` at most, where so few groups told the unevenness."""
+    unknown = (student(groups - 1, alpha) / student(math.inf, alpha)) ** 2
+    return count / max(unevenness * float(unknown), 1.0)
+
+
+def tails(quantile: float) -> list[float]:
+    """The upper tail of a quantile, and two wider ones that tell its unevenness too."""
     return [min(m * (1 - quantile), max(1 - quantile, 0.5)) for m in _TAILS]
 
 
@@ -178,15 +155,16 @@ def _high_quantile(ordered: np.ndarray, quantile: float) -> float:
     return max(beyond, float(ordered[-1]))
 
 
-def _counts_above(groups: Groups, threshold: float) -> np.ndarray:
+def counts_above(groups: Groups, threshold: float) -> np.ndarray:
+    """How many values of each group are above."""
     return np.array([np.count_nonzero(group > threshold) for group in groups], np.float64)
 
 
-def _lengths(groups: Groups) -> np.ndarray:
+def lengths(groups: Groups) -> np.ndarray:
+    """How many values each group has."""
     return np.array([len(group) for group in groups], np.float64)
 
 
-def _t(freedom: float) -> float:
-    """Student's factor of a two-sided interval."""
-    quantile = (1 + CONFIDENCE) / 2
-    return float(special.ndtri(quantile) if math.isinf(freedom) else special.stdtrit(freedom, quantile))
+def student(freedom: Any, alpha: float = ALPHA) -> Any:
+    """Student's factor of a two-sided interval at 1 - alpha, of one number of degrees of freedom or of an array of them."""
+    return special.stdtrit(freedom, 1 - alpha / 2)

@@ -176,6 +176,13 @@ def _resource(run: Run, device: str, metric: str) -> Resource | None:
     return Resource(device, metric, mean, float(values.max()), UNITS.get(metric, ""), len(values))
 
 
+def energy_j(run: Run) -> float | None:
+    """Joules that all GPUs took within the window, at their mean power; None where one has no counter, or there is none."""
+    powers = [_mean_power(run, device) for device in run.samples.devices("utilization") if device.startswith("gpu")]
+    start, end = run.window_ns
+    return sum(w for w in powers if w) * (end - start) / 1e9 if powers and all(w is not None for w in powers) else None
+
+
 def _mean_power(run: Run, device: str) -> float | None:
     """Joules over seconds, from the energy counter: it misses nothing between two samples, as samples of the power do."""
     t_ns, joules = _inside(run, device, "energy_j")

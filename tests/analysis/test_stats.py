@@ -136,36 +136,3 @@ def test_intervals_follow_the_unit_and_ignore_the_order_of_rounds(
     scaled = stats.quantile_interval([factor * rounds[n] for n in order], factor * ordered, quantile)
     assert low <= ordered[math.ceil(720 * quantile) - 1] <= high
     assert scaled == pytest.approx((factor * low, factor * high))
-
-
-@given(ROUNDS, ROUNDS, st.sampled_from([0.5, 0.99]))
-def test_swapping_the_sides_inverts_the_change(a: list[np.ndarray], b: list[np.ndarray], quantile: float) -> None:
-    """new / base and base / new say the same."""
-    ordered = np.sort(np.concatenate(a)), np.sort(np.concatenate(b))
-    there = stats.ratio_of_quantiles(a, b, ordered, quantile)
-    back = stats.ratio_of_quantiles(b, a, ordered[::-1], quantile)
-    assert there == pytest.approx((1 / back.high, 1 / back.low))
-
-
-def test_what_the_rounds_of_a_pair_have_in_common_leaves_the_change() -> None:
-    """Rounds that move together by 30 % tell a change far more exactly when they are paired."""
-    rng = np.random.default_rng(5)
-    moods = np.exp(0.3 * rng.standard_normal(10))
-    base, new = ([mood * rng.gamma(50.0, 1e5, 300) for mood in moods] for _ in range(2))
-    ordered = np.sort(np.concatenate(base)), np.sort(np.concatenate(new))
-    paired, unpaired = (
-        stats.ratio_of_quantiles(base, new, ordered, 0.5),
-        stats.ratio_of_quantiles(base, new[::-1], ordered, 0.5),
-    )
-    assert math.log(paired.high / paired.low) < math.log(unpaired.high / unpaired.low) / 2
-    errors = [stats.relative_errors(*(np.array([f(x) for x in side], float) for f in (np.sum, len))) for side in (base, new)]
-    paired, unpaired = stats.around_ratio(1.0, *errors), stats.around_ratio(1.0, errors[0], errors[1][::-1])
-    assert math.log(paired.high) < math.log(unpaired.high) / 2
-
-
-def test_sides_with_unequal_numbers_of_rounds_are_not_paired() -> None:
-    """Their errors add: sqrt(0.1^2 / 3 + 0.1^2 / 6), with the degrees of freedom of the smaller side."""
-    three, four = np.array([-0.1, 0.0, 0.1]), np.array([-0.1, -0.1, 0.1, 0.1])
-    interval = stats.around_ratio(2.0, three, four)
-    half = T2 * math.sqrt(0.02 / 6 + 0.04 / 12)
-    assert interval == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)))
