@@ -15,6 +15,7 @@ from bench.terminal import Terminal
 COMMANDS = {
     "demo": ("bench.commands.demo", "Flask against Triton on ResNet-50: the five-minute tour"),
     "run": ("bench.commands.run", "one measured run of a workload against a target"),
+    "compare": ("bench.commands.compare", "is one side slower than the other: yes, no, or not yet known"),
     "report": ("bench.commands.report", "show stored runs again: text, Markdown, HTML, JSON, CSV"),
     "serve": ("bench.commands.serve", "a server in the foreground, as bench itself would start it"),
     "triton": ("bench.commands.triton", "install and list managed Triton servers"),

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import settings
 
-from bench import cli
+from bench import cli, columns, store
+from bench import workload as workloads
+from bench.record import Run
 
 # no timing is asserted, not even by hypothesis: machines are shared
 settings.register_profile("bench", deadline=None)
@@ -149,3 +151,22 @@ def two_shapes(four_floats: Path) -> Path:
     path = four_floats.with_name("two-shapes.toml")
     path.write_text(TWO_SHAPES)
     return path
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[[Run], Path]:
+    """Writes a run into a folder of its own below `tmp_path / "results"`, as a run that has ended lies there."""
+
+    def write(run: Run) -> Path:
+        folder = tmp_path / "results" / run.id
+        folder.mkdir(parents=True)
+        writer = columns.RecordWriter(folder / "requests-0.arrows")
+        writer.write(run.records)
+        writer.close()
+        kept = {name: getattr(run, name) for name in ("id", "status", "created", "target", "environment", "window_ns", "load")}
+        document = {"schema_version": store.SCHEMA_VERSION, "workload": workloads.to_builtins(run.workload)} | kept
+        store.write_json(folder / "run.json", document)
+        store.finish(folder)
+        return folder
+
+    return write

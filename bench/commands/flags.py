@@ -34,6 +34,9 @@ def _some_time(text: str) -> Nanoseconds:
     return duration
 
 
+pause = reads(_duration)  # a duration, which may be 0, as a flag's type
+
+
 def add_load(parser: argparse.ArgumentParser) -> None:
     """The flags that override what a workload file says."""
     group = parser.add_argument_group("instead of what the workload file says")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from bench import errors, store
 from bench.analysis.summary import summarize
+from bench.commands.compare import shown, together
 from bench.errors import UsageError
-from bench.experiments import demo
+from bench.experiments import compare
+from bench.experiments import folder as experiments
 from bench.record import Run
 from bench.reports import data, html, markdown, text
 
@@ -32,23 +34,24 @@ def run(args: argparse.Namespace, out: Callable[[str], None], say: Callable[[str
 
 
 def _report(path: Path, format_: str, out: Callable[[str], None], say: Callable[[str], None]) -> int:
-    """What is in one place; of several runs one that is damaged is named, and hides no other."""
-    if demo.is_experiment(path):
-        out(_comparison(path, format_))
-        return errors.OK
-    folders, code = store.find_runs(path), errors.OK
-    for folder in folders:
+    """What is in one place: experiments, and runs that are in none. A damaged one of several is named, and hides no other."""
+    found = experiments.find(path)
+    runs = [] if found and not list(path.rglob("run.json")) else store.find_runs(path)
+    alone = [run for run in runs if not any(run.is_relative_to(one) for one in found)]
+    made, code = [], errors.OK
+    for folder in (*found, *alone):
         try:
-            made = _single(store.open_run(folder), format_)
+            report = _comparison(folder, format_) if folder in found else _single(store.open_run(folder), format_)
         except UsageError as error:
-            if len(folders) == 1:
+            if len(found) + len(alone) == 1:
                 raise
             say(f"bench: {error}")
             code = error.exit_code
             continue
-        if len(folders) > 1 and format_ == "text":
-            out(f"{folder}\n")
-        out(made)
+        several = len(found) + len(alone) > 1 and format_ == "text"
+        made.append(f"{folder}\n\n{report}" if several else report)
+    if made:
+        out(together(made, format_))
     return code
 
 
@@ -65,12 +68,5 @@ def _single(one: Run, format_: str) -> str:
 
 
 def _comparison(path: Path, format_: str) -> str:
-    comparison, sides = demo.load(path)
-    match format_:
-        case "markdown":
-            return markdown.comparison_markdown(comparison, sides)
-        case "html":
-            return html.comparison_html(comparison, sides)
-        case "json":
-            return data.to_text(data.comparison_json(comparison, sides))
-    return text.comparison_text(comparison, sides)
+    comparison, sides = compare.load(path)
+    return html.comparison_html(comparison, sides) if format_ == "html" else shown(comparison, sides, format_)

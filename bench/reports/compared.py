@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.compare import Row, SideComparison, estimate_of
+from bench.analysis.compare import Row, SideComparison
 from bench.analysis.estimate import QuantileClaim
+from bench.analysis.judging import estimate_of
 from bench.reports import tables
 from bench.reports.tables import Cell, Table
 

@@ -1,88 +1,42 @@
 """What the report of several sides says: verdicts, the tables that lead, how each was set up, and each round."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import cycle, islice
+from collections.abc import Iterator, Sequence
 
 from bench.analysis import stats
-from bench.analysis.compare import Agreement, Row, SideComparison, estimate_of
-from bench.analysis.estimate import Reason
+from bench.analysis.compare import Agreement, Row, SideComparison
+from bench.analysis.estimate import Estimate, Reason
+from bench.analysis.judging import estimate_of
 from bench.analysis.quantiles import requests_needed
-from bench.analysis.summary import Summary, summarize
-from bench.record import Run
-from bench.reports import compared, facts, run_page, tables
+from bench.reports import compared, run_page, side_tables, tables, under_test, verdicts
+from bench.reports.sides import Side, Sides, columns, streamed
 from bench.reports.tables import Cell, Page, Table, Verdict
 
 IN_SHORT = ("mean TTFT", "longest gap", "output tokens", "throughput")  # of what a comparison of streams is about
 NO_INTERVALS = f"no intervals: they take {stats.MIN_ROUNDS} rounds of each side"
 
-Measure = Callable[[Summary], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One side: its runs, a round each, and what they come to."""
-
-    name: str
-    runs: tuple[Run, ...]
-    summaries: tuple[Summary, ...]
-
-
-Sides = tuple[Side, ...]
-
-
-def side(name: str, runs: Sequence[Run]) -> Side:
-    """The side `name` of these rounds."""
-    return Side(name, tuple(runs), tuple(summarize(run) for run in runs))
-
 
 def comparison_page(comparison: SideComparison, sides: Sides) -> Page:
     """The page of a comparison of two sides or more, all of them with the first."""
     workload = next((tables.plain(s.workload) for one in sides for s in one.summaries), "")
-    leading = [_leading(comparison, sides)] if len(sides) == 2 else [_values(comparison, sides), _changes(comparison, sides)]
+    leading = _leading(comparison, sides)
     names = [tables.plain(one.name) for one in sides]
-    rest = (*compared.of_parts(comparison, names, columns(sides)), *_batches(sides), *_rounds(sides), *_settings(sides))
+    rest = (
+        *compared.of_parts(comparison, names, columns(sides)),
+        *side_tables.batches(sides),
+        *side_tables.rounds(sides),
+        *side_tables.settings(sides),
+    )
     return Page(
         title=_title(sides) + (f": {workload}" if workload else ""),
-        verdicts=tuple(_verdict(one, found) for one, found in zip(sides, comparison.reasons, strict=True)),
+        verdicts=(
+            *_judged(comparison, sides),
+            *(_verdict(one, found) for one, found in zip(sides, comparison.reasons, strict=True)),
+        ),
         lead=_lead(comparison, sides),
         tables=tuple(t for t in (*leading, *rest) if t.rows),
-        warnings=tuple(f"{tables.plain(one.name)}: {text}" for one in sides for text in _warnings(one)),
+        warnings=tuple(_all_warnings(comparison, sides)),
         leading=len(leading),
     )
-
-
-def streamed(sides: Sides) -> bool:
-    """Whether a side's replies were streamed."""
-    return any(s.streaming is not None for one in sides for s in one.summaries)
-
-
-def has_gpu(sides: Sides) -> bool:
-    """Whether a GPU's utilization was sampled on a side."""
-    return any(run_page.has_gpu(s.resources) for one in sides for s in one.summaries)
-
-
-def claimable_everywhere(sides: Sides) -> float | None:
-    """The highest quantile that every round of all sides may claim; None where there is none."""
-    rounds = [{c.quantile for c in s.latency.quantiles if c.estimate is not None} for one in sides for s in one.summaries]
-    common = set.intersection(*rounds) if rounds else set()
-    return max((q for q in common if q > 0.5), default=None)
-
-
-def side_by_side(sides: Sides) -> list[tuple[str, ...]]:
-    """(what, a value each side) for each setting that is known of a side; several values of one side beside each other."""
-    servers = [[facts.settings(run) for run in one.runs] for one in sides]
-    loads = [[facts.load_settings(run, s.load) for run, s in zip(one.runs, one.summaries, strict=True)] for one in sides]
-    rows = []
-    for of_sides in (servers, loads):
-        names = dict.fromkeys(name for runs in of_sides for run in runs for name in run)
-        rows += [(name, *(_setting(runs, name) for runs in of_sides)) for name in names]
-    return rows
-
-
-def columns(sides: Sides) -> tuple[str, ...]:
-    """Which of `tables.SIDES` each side is."""
-    return tuple(islice(cycle(tables.SIDES), len(sides)))
 
 
 def _title(sides: Sides) -> str:
@@ -95,7 +49,25 @@ def _verdict(one: Side, reasons: Sequence[Reason]) -> Verdict:
     loads = ", ".join(dict.fromkeys(tables.plain(s.load) for s in one.summaries))
     window_s = tables.number(sum(s.window_s for s in one.summaries))
     said = f"{loads}; {sent}, {tables.counted(len(one.runs), 'round')}, {window_s} s" if one.runs else "no runs"
-    return Verdict(tables.plain(one.name), not reasons, said, tuple(_once([(r.code, run_page.reason(r)) for r in reasons])))
+    return Verdict(
+        tables.plain(one.name),
+        "INVALID" if reasons else "VALID",
+        said,
+        tuple(_once([(r.code, run_page.reason(r)) for r in reasons])),
+    )
+
+
+def _all_warnings(comparison: SideComparison, sides: Sides) -> Iterator[str]:
+    left_out = comparison.left_out or [()] * len(sides)
+    if comparison.rule is not None:
+        names = [tables.plain(one.name) for one in sides]
+        yield from (f"not alike: {line}" for line in under_test.lines(comparison.differing.not_alike))
+        yield from verdicts.not_in_turn(comparison, names)
+        yield from verdicts.varying(comparison, names)
+        yield from under_test.lines(comparison.differing.noted)
+    for one, reasons in zip(sides, left_out, strict=True):
+        texts = (*(tables.plain(reason.message) for reason in reasons), *_warnings(one))
+        yield from (f"{tables.plain(one.name)}: {text}" for text in texts)
 
 
 def _warnings(one: Side) -> Iterator[str]:
@@ -114,6 +86,8 @@ def _once(given: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def _lead(comparison: SideComparison, sides: Sides) -> str:
+    if comparison.rule is not None:
+        return verdicts.lead(comparison, [one.runs for one in sides])
     names = [tables.plain(one.name) for one in sides]
     if invalid := [name for name, found in zip(names, comparison.reasons, strict=True) if found]:
         are = "are" if len(invalid) > 1 else "is"
@@ -121,10 +95,17 @@ def _lead(comparison: SideComparison, sides: Sides) -> str:
     rows = [row for row in shown(comparison) if row.better and (not streamed(sides) or row.metric in IN_SHORT)]
     sentences = []
     for n, name in enumerate(names[1:]):
-        said = [f"{tables.plain(row.metric)} {tables.change_in_short(row.changes[n])}" for row in rows if row.changes[n]]
+        said = [
+            f"{tables.plain(row.metric)} {tables.change_in_short(row.changes[n])}" for row in rows if _differs(row.changes[n])
+        ]
         if said:
             sentences.append(f"{name} against {names[0]}: {', '.join(said)}.")
     return " ".join(sentences)
+
+
+def _differs(change: Estimate | None) -> bool:
+    """Whether there is a change to be told: that neither side had errors is none."""
+    return change is not None and (change.unit != "share" or change.value != 0)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -151,7 +132,24 @@ def shown(comparison: SideComparison) -> list[Row]:
     return rows
 
 
-def _leading(comparison: SideComparison, sides: Sides) -> Table:
+def _judged(comparison: SideComparison, sides: Sides) -> Iterator[Verdict]:
+    """How each side but the first does, where there is a rule to judge it by."""
+    if comparison.rule is not None:
+        yield from (verdicts.banner(comparison, tables.plain(one.name), n) for n, one in enumerate(sides[1:], 1))
+
+
+def _leading(comparison: SideComparison, sides: Sides) -> list[Table]:
+    """What has verdicts: a table for each side but the first. Else all sides in one, and how they differ from the first."""
+    if comparison.rule is None:
+        return [_two(comparison, sides)] if len(sides) == 2 else [_values(comparison, sides), _changes(comparison, sides)]
+    first, classes = tables.plain(sides[0].name), columns(sides)
+    return [
+        verdicts.table(comparison, (first, tables.plain(one.name)), n, (classes[0], classes[n]))
+        for n, one in enumerate(sides[1:], 1)
+    ]
+
+
+def _two(comparison: SideComparison, sides: Sides) -> Table:
     """Two sides and the change between them."""
     rows = compared.changed(shown(comparison), comparison.valid)
     rows += [(*cells, Cell("–", "muted")) for cells in _agreement(comparison, sides)]
@@ -172,7 +170,7 @@ def _changes(comparison: SideComparison, sides: Sides) -> Table:
     rows = []
     for row in shown(comparison) if comparison.valid else ():
         cells = [tables.change(change, row.better) for change in row.changes]
-        if any(row.changes):
+        if any(map(_differs, row.changes)):
             rows.append((Cell(compared.name(row.metric)), *(c._replace(text=_in_lines(c.text)) for c in cells)))
     first, *others = (tables.plain(one.name) for one in sides)
     return Table(f"Against {first}", ("", *others), tuple(rows), sides=("", *columns(sides)[1:]))
@@ -217,83 +215,3 @@ def _without_p99(comparison: SideComparison, name: str, sides: int) -> bool:
 
 def _any_interval(comparison: SideComparison) -> bool:
     return any(e is not None and e.low is not None for row in comparison.rows for e in map(estimate_of, row.values))
-
-
-# ---------------------------------------------------------------- the tables below
-
-
-def _batches(sides: Sides) -> Iterator[Table]:
-    """How often each batch size was executed, where servers say so."""
-    counts: list[dict[int, int]] = []
-    for one in sides:
-        total: dict[int, int] = {}
-        for s in one.summaries:
-            for size, count in s.batches.items():
-                total[size] = total.get(size, 0) + count
-        counts.append(total)
-    sizes = sorted({size for total in counts for size in total})
-    rows = tuple((Cell(str(size)), *(Cell(run_page.executed(total, size)) for total in counts)) for size in sizes)
-    means = (Cell("mean size"), *(Cell(run_page.mean_batch(total)) for total in counts))
-    titles = ("size", *(tables.plain(one.name) for one in sides))
-    yield Table(run_page.BATCHES, titles, (*rows, means) if rows else (), run_page.BATCHES_NOTE, ("", *columns(sides)))
-
-
-def _rounds(sides: Sides) -> Iterator[Table]:
-    if len(sides) == 2:
-        yield _rounds_of_two(sides)
-        return
-    count = max((len(one.summaries) for one in sides), default=0)
-    for what, of in (*_measures(sides), ("failed", lambda s: tables.count(sum(s.errors.values())))):
-        rows = tuple((Cell(str(n + 1)), *(Cell(_of_round(one, n, of)) for one in sides)) for n in range(count))
-        if what != "failed" or any(s.errors for one in sides for s in one.summaries):
-            titles = ("round", *(tables.plain(one.name) for one in sides))
-            yield Table(f"Round by round: {what}", titles, rows, sides=("", *columns(sides)))
-
-
-def _rounds_of_two(sides: Sides) -> Table:
-    measures = _measures(sides)
-    names = [tables.plain(one.name) for one in sides]
-    titles = ("round", *(f"{name} {what}" for what, _ in measures for name in names), "failed")
-    count = max((len(one.summaries) for one in sides), default=0)
-    rows = []
-    for n in range(count):
-        values = (Cell(_of_round(one, n, of)) for _, of in measures for one in sides)
-        failed = sum(sum(one.summaries[n].errors.values()) for one in sides if n < len(one.summaries))
-        rows.append((Cell(str(n + 1)), *values, Cell(tables.count(failed), "bad" if failed else "")))
-    return Table("Round by round", titles, tuple(rows), sides=("", *columns(sides) * len(measures), ""))
-
-
-def _measures(sides: Sides) -> list[tuple[str, Measure]]:
-    if streamed(sides):
-        return [
-            ("mean TTFT", lambda s: tables.point(s.streaming.ttft.mean) if s.streaming else tables.NONE),
-            ("tokens/s", lambda s: tables.number(s.streaming.tokens.value) if s.streaming else tables.NONE),
-        ]
-    high = claimable_everywhere(sides)
-    measures: list[tuple[str, Measure]] = [("mean", lambda s: tables.point(s.latency.mean))]
-    if high is not None:
-        measures.append((tables.quantile(high), lambda s: tables.point(s.latency.at(high))))
-    measures.append(("answered", lambda s: tables.point(s.throughput)))
-    return measures
-
-
-def _of_round(one: Side, n: int, of: Measure) -> str:
-    return of(one.summaries[n]) if n < len(one.summaries) else tables.NONE
-
-
-def _settings(sides: Sides) -> Iterator[Table]:
-    title, names = "How each side was set up and driven", tuple(tables.plain(one.name) for one in sides)
-    rows = side_by_side(sides)
-    if len(sides) == 2:
-        marked = tuple((*map(Cell, row), Cell("", "muted") if row[1] == row[2] else Cell("differs", "muted")) for row in rows)
-        yield Table(title, ("", *names, ""), marked, sides=("", *columns(sides), ""))
-        return
-    differing = tuple(tuple(map(Cell, row)) for row in rows if len(set(row[1:])) > 1)
-    alike = tuple((Cell(row[0]), Cell(row[1])) for row in rows if len(set(row[1:])) == 1)
-    yield Table(f"{title}: what differs", ("", *names), differing, sides=("", *columns(sides)))
-    yield Table(f"{title}: alike on all sides", ("", ""), alike)
-
-
-def _setting(runs: Sequence[facts.Facts], name: str) -> str:
-    values = list(dict.fromkeys(run[name] for run in runs if name in run))
-    return ", ".join(values[:3]) + (f" and {len(values) - 3} more" if len(values) > 3 else "") if values else "–"

@@ -3,19 +3,50 @@
 import numpy as np
 
 from bench.analysis.compare import SideComparison
+from bench.analysis.estimate import Estimate
 from bench.analysis.summary import QuantileClaim, Summary
 from bench.record import Run
-from bench.reports import comparison_page, drawing, plots, series, tables
-from bench.reports.comparison_page import Side, Sides
+from bench.reports import drawing, plots, series, tables
 from bench.reports.run_plots import GAPS_LABEL, GAPS_SHARE, STREAMS, Figure
 from bench.reports.series import Curve
+from bench.reports.sides import Side, Sides, claimable_everywhere, has_gpu, streamed
 
 NAN = float("nan")
 
 
 def figures(comparison: SideComparison, sides: Sides) -> list[Figure]:
     """Distributions laid over each other, the rounds, latency and utilization over time; of streams first their tokens."""
-    if not comparison_page.streamed(sides):
+    return [*_verdicts(comparison, sides), *_of_all(comparison, sides)]
+
+
+def _verdicts(comparison: SideComparison, sides: Sides) -> list[Figure]:
+    """The intervals that verdicts come from, of each side but the first."""
+    named = _of_sides(sides)[1:]
+    spans = [
+        plots.Span(f"{name}: {row.metric}" if len(named) > 1 else row.metric, colour, *span)
+        for n, (name, colour, _) in enumerate(named)
+        for row in comparison.rows
+        if row.judged and (span := _span(row.changes[n], row.judged[n].delta))
+    ]
+    explained = (
+        f"Against {tables.plain(sides[0].name)}. Grey: what does not matter. SAME lies within it, WORSE and BETTER beside 0."
+    )
+    return [("What the verdicts come from", explained, plots.intervals(spans), False)] if spans else []
+
+
+def _span(change: Estimate | None, delta: float) -> tuple[float, float, float, tuple[float, float]] | None:
+    """(value, low, high, what does not matter) in percent, or in points."""
+    if change is None or change.low is None or change.high is None:
+        return None
+    nothing, least = (0.0, -delta) if change.unit == "share" else (1.0, 1 / (1 + delta))
+    most = nothing + delta
+    value, low, high, least, most = (100 * (v - nothing) for v in (change.value, change.low, change.high, least, most))
+    return value, low, high, (least, most)
+
+
+def _of_all(comparison: SideComparison, sides: Sides) -> list[Figure]:
+    """The plots that every comparison has."""
+    if not streamed(sides):
         return [_cdf(comparison, sides), _latency(sides), _rounds(sides), *_utilization(sides)]
     tokens = [_timeline(sides), _ttft(comparison, sides), _gaps(comparison, sides), _prompts(sides)]
     return [*tokens, _latency(sides), _rounds(sides), *_utilization(sides)]
@@ -82,10 +113,10 @@ def _prompts(sides: Sides) -> Figure:
 
 
 def _rounds(sides: Sides) -> Figure:
-    if comparison_page.streamed(sides):
+    if streamed(sides):
         measures = [("mean TTFT, ms", _ttft_of), ("output tokens/s", _tokens_of)]
     else:
-        quantile = comparison_page.claimable_everywhere(sides)
+        quantile = claimable_everywhere(sides)
         measures = [("mean latency, ms", lambda s: s.latency.mean.value if s.latency.mean else NAN)]
         if quantile is not None:
             measures.append((f"{tables.quantile(quantile)} latency, ms", lambda s: _quantile_of(s, quantile)))
@@ -136,7 +167,7 @@ def _failed(run: Run, limit: int) -> Curve:
 
 
 def _utilization(sides: Sides) -> list[Figure]:
-    gpu = comparison_page.has_gpu(sides)
+    gpu = has_gpu(sides)
     curves = []
     for n, (name, colour, side) in enumerate(_of_sides(sides)):
         levels = [_level(run, gpu, series.POINTS // max(1, len(side.runs))) for run in side.runs]

@@ -5,15 +5,16 @@ import io
 import json
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench import workload as workloads
 from bench.analysis.compare import Agreement, Row, SideComparison
+from bench.analysis.rule import Judgement, Rule
 from bench.analysis.summary import Distribution, Estimate, PartSummary, QuantileClaim, Reason, SloResult, Streaming, Summary
 from bench.record import Run
 from bench.reports import facts
-from bench.reports.comparison_page import Sides
+from bench.reports.sides import Sides
 
 RUN_SCHEMA = "bench/run/1"
 COMPARISON_SCHEMA = "bench/comparison/1"
@@ -80,12 +81,14 @@ def _promises(slo: Iterable[SloResult]) -> list[Document]:
 def comparison_json(comparison: SideComparison, sides: Sides) -> Document:
     """Sides as plain values: each metric with its changes (a side / the first), and every round of each side in full.
 
-    Of two sides `base`, `new` and `change` are named too.
+    Of two sides `base`, `new` and `change` are named too. Without a rule there are no verdicts.
     """
     names = [side.name for side in sides]
     document = {
         "schema": COMPARISON_SCHEMA,
         "valid": comparison.valid,
+        "rule": comparison.rule and _rule(comparison.rule),
+        "verdicts": list(_verdicts(comparison, names)),
         **({"base": names[0], "new": names[1]} if len(sides) == 2 else {}),
         "metrics": [_metric(row, names) for row in comparison.rows],
         "parts": [{"name": name, "metrics": [_metric(row, names) for row in rows]} for name, rows in comparison.parts],
@@ -103,6 +106,25 @@ def comparison_json(comparison: SideComparison, sides: Sides) -> Document:
     return dict(clean(document))
 
 
+def _rule(rule: Rule) -> Document:
+    looks = rule.looks
+    return {"looks": list(looks.rounds), "error": looks.error, "gated": looks.gated, "deltas": dict(rule.deltas)}
+
+
+def _verdicts(comparison: SideComparison, names: Sequence[str]) -> Iterator[Document]:
+    """Of each side but the first: on every metric that has a verdict, with the interval that decided, then on the answers."""
+    for n, name in enumerate(names[1:]):
+        for row in comparison.rows:
+            if row.judged:
+                yield {"side": name, "metric": row.metric} | _judgement(row.judged[n]) | {"change": estimate(row.changes[n])}
+        if comparison.rule and comparison.agreement and (answers := comparison.agreement[n]) and answers.compared:
+            yield {"side": name, "metric": "answers"} | _judgement(answers.judged())
+
+
+def _judgement(judgement: Judgement) -> Document:
+    return {"verdict": judgement.verdict, "delta": judgement.delta, "needs_rounds": judgement.needed, "why": judgement.why}
+
+
 def _metric(row: Row, names: Sequence[str]) -> Document:
     values, changes = [_measure(value) for value in row.values], [estimate(change) for change in row.changes]
     of_two = {"base": values[0], "new": values[1], "change": changes[0]} if len(values) == 2 else {}
@@ -118,7 +140,7 @@ def _agreement(comparison: SideComparison, names: Sequence[str]) -> list[Documen
     return [{"side": name} | counts(found) for name, found in zip(names[1:], comparison.agreement, strict=False)]
 
 
-def to_text(document: Document) -> str:
+def to_text(document: Document | list[Document]) -> str:
     """A document as JSON text, keys in the order of reading."""
     return json.dumps(clean(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

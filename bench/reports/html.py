@@ -8,7 +8,7 @@ from bench.analysis.compare import SideComparison
 from bench.analysis.summary import Summary
 from bench.record import Run
 from bench.reports import comparison_page, facts, run_page
-from bench.reports.comparison_page import Sides
+from bench.reports.sides import Sides
 from bench.reports.tables import Cell, Page, Table, Verdict, counted
 
 TERMS = (
@@ -145,11 +145,16 @@ def terms() -> Markup:
 
 
 def _verdict(v: Verdict) -> Markup:
-    word = el("b", "VALID" if v.valid else "INVALID", class_="word")
+    word = el("b", v.word, class_="word")
     name = el("b", v.name, class_="side") if v.name else None
     reasons = el("ul", *(el("li", r) for r in v.reasons)) if v.reasons else None
     return el(
-        "div", word, name, el("span", v.summary, class_="said"), reasons, class_="verdict" if v.valid else "verdict invalid"
+        "div",
+        word,
+        name,
+        el("span", v.summary, class_="said"),
+        reasons,
+        class_={"better": "verdict", "worse": "verdict invalid", "muted": "verdict unknown"}[v.tone],
     )
 
 

@@ -5,8 +5,9 @@ import re
 from bench.analysis.compare import SideComparison
 from bench.analysis.summary import Summary
 from bench.record import Run
-from bench.reports.comparison_page import Sides, comparison_page
+from bench.reports.comparison_page import comparison_page
 from bench.reports.run_page import run_page
+from bench.reports.sides import Sides
 from bench.reports.tables import Page, Table, Verdict
 
 # what could start markup inside a line; "]" only where it would make a link or a definition of one
@@ -44,7 +45,7 @@ def escape(text: str) -> str:
 
 def _verdict(v: Verdict) -> str:
     name = f"{escape(v.name)}: " if v.name else ""
-    lines = [f"- **{'VALID' if v.valid else 'INVALID'}** {name}{escape(v.summary)}"]
+    lines = [f"- **{v.word}** {name}{escape(v.summary)}"]
     return "\n".join([*lines, *(f"  - {escape(r)}" for r in v.reasons)])
 
 

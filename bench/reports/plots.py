@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -122,6 +122,37 @@ def rounds(panels: Iterable[tuple[str, list[list[float]]]], names: Sequence[str]
             axes.set_xlabel("round")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", borderpad=0, ncols=across(labels), columnspacing=1.4)
+        return svg(figure)
+
+
+class Span(NamedTuple):
+    """An interval of a change, in percent or points, and how much of a change does not matter."""
+
+    name: str
+    colour: str
+    value: float
+    low: float
+    high: float
+    delta: tuple[float, float]
+
+
+def intervals(spans: Sequence[Span]) -> str:
+    """Each span on a line of its own, over the stretch that does not matter; what is wider than the plot has no end on it."""
+    limit = max((1.6 * max(map(abs, (*s.delta, s.value))) for s in spans), default=1.0)
+    with canvas(height=0.65 + 0.34 * max(len(spans), 1)) as figure:
+        axes = figure.axes[0]
+        for n, s in enumerate(spans):
+            axes.barh(n, s.delta[1] - s.delta[0], left=s.delta[0], height=0.72, color=COLOURS["grid"], zorder=1)
+            axes.plot([max(s.low, -limit), min(s.high, limit)], [n, n], color=s.colour, linewidth=2.2, zorder=3)
+            axes.plot([s.value], [n], "o", color=s.colour, markersize=5.5, zorder=4)
+        axes.axvline(0, color=MUTED, linewidth=1, zorder=2)
+        axes.set_yticks(range(len(spans)), [label_text(s.name) for s in spans])
+        axes.set_ylim(len(spans) - 0.4, -0.6)
+        axes.set_xlim(-limit, limit)
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(7))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
+        axes.set_xlabel("change, % (of errors percentage points)")
         return svg(figure)
 
 

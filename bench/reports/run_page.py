@@ -44,7 +44,9 @@ def verdict(summary: Summary, name: str) -> Verdict:
     said = f"{tables.plain(summary.load)}, {sent} in {tables.number(summary.window_s)} s"
     if summary.status != "complete":
         said += f", {tables.plain(summary.status)}"
-    return Verdict(name, summary.valid, said, (*(reason(r) for r in summary.reasons), *broken_promises(summary)))
+    return Verdict(
+        name, "VALID" if summary.valid else "INVALID", said, (*(reason(r) for r in summary.reasons), *broken_promises(summary))
+    )
 
 
 def broken_promises(summary: Summary) -> list[str]:

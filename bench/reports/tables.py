@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from bench.analysis.compare import estimate_of
+from bench.analysis.judging import estimate_of
 from bench.analysis.summary import Estimate, QuantileClaim
 from bench.slo import quantile_name
 
@@ -14,6 +14,7 @@ NONE = "n/a"
 # "better" and "worse" colour a change, "bad" an error, "muted" what is secondary, "code" what is typed
 Tone = Literal["", "better", "worse", "bad", "muted", "code"]
 Better = Literal["lower", "higher"] | None
+Word = Literal["VALID", "INVALID", "BETTER", "WORSE", "SAME", "UNKNOWN"]
 
 _SUFFIX = {
     "ms": " ms", "req/s": "/s", "tok/s": " tokens/s", "%": "%", "x": "x", "W": " W", "C": " °C", "MHz": " MHz", "s": " s",
@@ -45,12 +46,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether one run, or one side of a comparison, may be believed, and if not, why."""
+    """Whether one run, or one side of a comparison, may be believed, or how it does against another; and if not well, why."""
 
     name: str
-    valid: bool
-    summary: str  # what was run, in one line
+    word: Word
+    summary: str  # what was run, or found, in one line
     reasons: tuple[str, ...]
+
+    @property
+    def tone(self) -> Tone:
+        """How the word is set off."""
+        return {"INVALID": "worse", "WORSE": "worse", "UNKNOWN": "muted"}.get(self.word, "better")  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +152,19 @@ def point(value: Estimate | QuantileClaim | None) -> str:
     return NONE if e is None else amount(e.value, e.unit)
 
 
+def pointed(value: Estimate | QuantileClaim | None, like: float | None = None) -> str:
+    """A value without its interval, scaled as it suits `like`."""
+    e = estimate_of(value)
+    return NONE if e is None else amount(e.value, e.unit, like)
+
+
 def change(ratio: Estimate | None, better: Better = None) -> Cell:
     """What `ratio` = new / base says in words: "3.1x lower [2.9, 3.3]", "5% higher [3, 7]", or that it shows no change."""
+    if ratio is not None and ratio.unit == "share" and ratio.value:
+        shown = ratio.low is not None and ratio.high is not None and not ratio.low <= 0 <= ratio.high
+        return Cell(
+            difference(ratio), "muted" if not shown else "better" if (ratio.value < 0) == (better == "lower") else "worse"
+        )
     if ratio is None or not math.isfinite(ratio.value) or ratio.value <= 0:
         return Cell("–", "muted")
     if ratio.low is None or ratio.high is None:
@@ -159,6 +176,31 @@ def change(ratio: Estimate | None, better: Better = None) -> Cell:
     keep = _change_decimals(_change(ratio.value, small), least, most, 0.0 if small else 1.0)
     tone: Tone = "" if better is None else "better" if (better == "lower") == (ratio.value < 1) else "worse"
     return Cell(f"{_times(ratio.value, keep)} [{_end(least, keep)}, {_end(most, keep)}]", tone)
+
+
+def difference(change: Estimate | None) -> str:
+    """ "+5.2% [3.1, 7.4]"; "3.1x [2.9, 3.3]" from a factor of two on; of shares of all requests in percentage points."""
+    if change is None or not math.isfinite(change.value):
+        return "–"
+    if change.unit == "share":
+        value, low, high = (None if v is None else 100 * v for v in (change.value, change.low, change.high))
+        unit = " pp"
+    elif 0.5 < change.value < 2:
+        value, low, high = (None if v is None else 100 * (v - 1) for v in (change.value, change.low, change.high))
+        unit = "%"
+    else:
+        value, low, high = change.value, change.low, change.high
+        return f"{value:.3g}x" + ("" if low is None or high is None else f" [{low:.3g}, {high:.3g}]")
+    assert value is not None
+    if low is None or high is None:
+        return f"{_signed(value, 1)}{unit}"
+    keep = 1 if high - low >= 1 else 2
+    return f"{_signed(value, keep)}{unit} [{_signed(low, keep)}, {_signed(high, keep)}]"
+
+
+def _signed(value: float, decimals: int) -> str:
+    text = f"{value:+,.{decimals}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else f"{0:.{decimals}f}"
 
 
 def change_in_short(ratio: Estimate | None) -> str:

@@ -14,12 +14,14 @@ from rich.text import Text
 from bench.analysis.compare import SideComparison
 from bench.analysis.summary import Summary
 from bench.record import Run
-from bench.reports.comparison_page import Sides, comparison_page
+from bench.reports.comparison_page import comparison_page
 from bench.reports.run_page import run_page
+from bench.reports.sides import Sides
 from bench.reports.tables import Cell, Page, Table, Tone, Verdict
 
 _GAP = 2
 _RULE = box.Box("    \n    \n ── \n    \n    \n    \n    \n    \n")
+_WORDS = {"better": "green", "worse": "red", "muted": "yellow"}
 _STYLES: dict[Tone, str] = {"": "", "better": "green", "worse": "red", "bad": "red", "muted": "dim", "code": ""}
 
 
@@ -47,7 +49,7 @@ def page_text(page: Page, width: int = 80, colour: bool = False) -> str:
 
 
 def _verdict(v: Verdict) -> RenderableType:
-    word = Text(" VALID " if v.valid else " INVALID ", "bold green reverse" if v.valid else "bold red reverse")
+    word = Text(f" {v.word} ", f"bold {_WORDS[v.tone]} reverse")
     name = f"{v.name}: " if v.name else ""
     line = Text.assemble(word, " ", (name, "bold"), v.summary)
     return Group(line, *(_item(r) for r in v.reasons))

@@ -14,6 +14,7 @@ from bench.errors import RunError, UsageError
 from bench.recipes import build
 from bench.recipes.catalog import BuiltModel
 from bench.servers.base import OwnModel, Served, ServerFacts
+from bench.servers.digests import of_folder
 from bench.words import Word
 
 
@@ -133,7 +134,7 @@ def test_a_repository_of_the_user_s_is_served_by_a_model_s_name(started: dict[st
     """Nothing is built."""
     models = Path(__file__).parents[1] / "models"
     _, _, said = bench_serve("triton", "--model-repository", str(models), "--model", "own")
-    assert started["served"] == OwnModel("own", models)
+    assert started["served"] == OwnModel("own", models, of_folder(models / "own"))
     assert said[0].startswith("serving own with ")
     assert "model" not in started
 

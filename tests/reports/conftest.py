@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from bench import mix
 from bench.analysis.compare import Agreement, SideComparison, compare_sides
 from bench.record import Run
-from bench.reports.comparison_page import Sides, side
+from bench.reports.sides import Sides, side
 from bench.slo import Nanoseconds, Quantile, Slo
 from bench.testing import Stream, make_mix, make_run, make_stream_run, make_stream_workload, make_workload
 

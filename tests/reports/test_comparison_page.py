@@ -7,7 +7,9 @@ import pytest
 
 from bench.analysis.compare import SideComparison, compare_sides
 from bench.record import Run
-from bench.reports.comparison_page import Sides, claimable_everywhere, comparison_page, side_by_side
+from bench.reports.comparison_page import comparison_page
+from bench.reports.side_tables import side_by_side
+from bench.reports.sides import Sides, claimable_everywhere
 from bench.reports.tables import Page, Table
 
 Made = Callable[..., tuple[SideComparison, Sides]]
@@ -32,7 +34,7 @@ def test_the_table_that_leads_has_both_sides_and_the_change(made_sides: Made) ->
 def test_nothing_is_concluded_from_an_invalid_side(made_sides: Made) -> None:
     """The reason stands at the side, with its rounds; no change is stated, in the table or in words."""
     page: Page = comparison_page(*made_sides(new=FAILED))
-    assert [v.valid for v in page.verdicts] == [True, False]
+    assert [v.word for v in page.verdicts] == ["VALID", "INVALID"]
     assert page.verdicts[1].reasons[0].startswith("round 1: 20 of 100 requests failed")
     assert page.verdicts[1].reasons[0].endswith("(the like in 5 more rounds)")
     assert page.lead.startswith("No conclusion: Triton 24.07 is INVALID.")

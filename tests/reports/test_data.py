@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.compare import SideComparison
+from bench.analysis.compare import Agreement, SideComparison, compare_sides
+from bench.analysis.rule import Rule
 from bench.analysis.summary import summarize
+from bench.analysis.verdicts import Looks
 from bench.record import Run
 from bench.reports import data
-from bench.reports.comparison_page import Sides
-from bench.testing import make_run
+from bench.reports.sides import Sides, side
+from bench.testing import make_run, make_workload
 
 
 def test_a_run_is_one_document_with_all_that_was_computed(made_run: Callable[..., Run]) -> None:
@@ -105,10 +107,28 @@ def test_a_comparison_is_one_document(made_sides: Callable[..., tuple[SideCompar
     assert (document["base"], document["new"], document["valid"]) == ("Flask", "Triton 24.07", True)
     mean = document["metrics"][0]
     assert mean["metric"] == "mean latency"
-    assert mean["change"]["value"] == pytest.approx(mean["new"]["value"] / mean["base"]["value"])
+    assert mean["change"]["value"] == pytest.approx(mean["new"]["value"] / mean["base"]["value"], rel=1e-3)
     assert document["metrics"][2]["base"]["claimable"] is True
     assert [len(side["rounds"]) for side in document["sides"]] == [6, 6]
     assert document["sides"][0]["rounds"][2]["run"] == "flask-2"
+
+
+def test_a_comparison_by_a_rule_has_its_verdicts() -> None:
+    """Each with what decided it, or would; those on answers come last, and without a rule there are none."""
+    sides = [[make_run([10.0 * n, 12.0], workload=make_workload(round=n)) for n in (1, 2, 3)] for _ in "ab"]
+    rule, answers = Rule({"mean": 0.05, "p99": 0.1}, Looks((3, 5), gated=2)), Agreement(15, 16)
+    named = tuple(side(name, runs) for name, runs in zip("ab", sides, strict=True))
+    document = data.comparison_json(compare_sides(*sides, agreement=[answers], rule=rule), named)
+    assert json.loads(data.to_text(document)) == document
+    assert document["rule"] == {"looks": [3, 5], "error": 0.05, "gated": 2, "deltas": {"mean": 0.05, "p99": 0.1}}
+    mean, p99, last = document["verdicts"]
+    assert (mean["side"], mean["metric"], mean["verdict"], mean["delta"]) == ("b", "mean latency", "SAME", 0.05)
+    assert mean["change"]["low"] == mean["change"]["high"] == pytest.approx(1.0)
+    assert (p99["verdict"], p99["change"]) == ("UNKNOWN", None)
+    assert "requests of each side" in p99["why"]
+    assert p99["needs_rounds"] > 3
+    assert (last["metric"], last["verdict"]) == ("answers", "WORSE")
+    assert data.comparison_json(compare_sides(*sides, agreement=[answers]), named)["verdicts"] == []
 
 
 def test_a_run_of_streams_has_its_token_metrics(made_stream_run: Callable[..., Run]) -> None:
@@ -155,7 +175,7 @@ def test_a_comparison_of_many_sides_has_lists_of_values(made_modes: Callable[...
     assert json.loads(data.to_text(document)) == document
     mean = document["metrics"][0]
     assert (mean["metric"], len(mean["values"]), len(mean["changes"])) == ("mean TTFT", 4, 3)
-    assert mean["changes"][2]["value"] == pytest.approx(mean["values"][3]["value"] / mean["values"][0]["value"])
+    assert mean["changes"][2]["value"] == pytest.approx(mean["values"][3]["value"] / mean["values"][0]["value"], rel=2e-3)
     assert not {"base", "new", "change"} & {*document, *mean}
     assert [side["same"] for side in document["agreement"]] == [16, 15, 16]
     assert len(document["sides"]) == 4

@@ -14,7 +14,7 @@ from bench.analysis.compare import SideComparison
 from bench.analysis.summary import summarize
 from bench.record import Run
 from bench.reports import html
-from bench.reports.comparison_page import Sides
+from bench.reports.sides import Sides
 from bench.reports.tables import Cell, Page, Table, Verdict
 from bench.testing import make_run
 
@@ -175,7 +175,7 @@ def test_no_name_of_a_side_becomes_markup(made_sides: Callable[..., tuple[SideCo
 def test_any_text_comes_out_as_it_went_in(text: str, tone: str) -> None:
     """Escaping is where text becomes markup, once, for every text."""
     table = Table("T", ("", "x", "y"), ((Cell("r"), Cell(text, tone), Cell(text)),), note=text)  # type: ignore[arg-type]
-    page = html.document(Page(text, (Verdict(text, False, text, (text,)),), text, (table,), (text,)), text, [])
+    page = html.document(Page(text, (Verdict(text, "INVALID", text, (text,)),), text, (table,), (text,)), text, [])
     # the parser, as HTML has it, makes a line feed of every carriage return and drops or replaces what is no character
     if text.isprintable():
         assert Reader(page).text.count(text) >= 9
@@ -201,7 +201,7 @@ def test_a_run_without_requests_or_samples_still_has_a_page() -> None:
 def test_a_comparison_of_nothing_still_has_a_page() -> None:
     """Interrupted before the first round was over."""
     from bench.analysis.compare import compare_sides
-    from bench.reports.comparison_page import side
+    from bench.reports.sides import side
 
     text = Reader(html.comparison_html(compare_sides([], []), (side("A", []), side("B", [])))).text
     assert text.count("INVALID") >= 2

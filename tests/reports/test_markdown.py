@@ -11,8 +11,8 @@ from bench.analysis.compare import SideComparison
 from bench.analysis.summary import summarize
 from bench.record import Run
 from bench.reports import tables
-from bench.reports.comparison_page import Sides
 from bench.reports.markdown import comparison_markdown, escape, page_markdown, run_markdown
+from bench.reports.sides import Sides
 from bench.reports.tables import Cell, Page, Table, Verdict
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "reports"
@@ -48,7 +48,7 @@ def shown(markdown: str) -> list[str]:
 def test_a_name_is_shown_as_it_is_wherever_it_stands(name: str) -> None:
     """In a title, a list, a paragraph or a cell no name makes a link, a tag, an emphasis or a column."""
     text = " ".join(tables.plain(name).split())
-    verdict = Verdict("", False, "x", (text,))
+    verdict = Verdict("", "INVALID", "x", (text,))
     page = Page(f"t {text}", (verdict,), f"l {text}", (Table("T", ("", "c"), ((Cell(ROW), Cell(text)),)),), (text,))
     texts = shown(page_markdown(page))
     assert texts[0] == f"t {text}".strip()

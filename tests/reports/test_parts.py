@@ -15,7 +15,8 @@ from bench.analysis.compare import SideComparison, compare_sides
 from bench.analysis.summary import summarize
 from bench.record import Run
 from bench.reports import data, facts, html, markdown, parts, run_page, run_plots
-from bench.reports.comparison_page import Sides, comparison_page, side
+from bench.reports.comparison_page import comparison_page
+from bench.reports.sides import Sides, side
 from bench.reports.tables import Table
 from bench.reports.text import comparison_text, run_text
 from bench.testing import Stream, make_mix, make_run, make_stream_run, make_stream_workload

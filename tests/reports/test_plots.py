@@ -11,8 +11,8 @@ from bench.analysis.compare import SideComparison, compare_sides
 from bench.analysis.summary import summarize
 from bench.record import Run
 from bench.reports import comparison_plots, drawing, plots, run_plots, series
-from bench.reports.comparison_page import Sides, side
 from bench.reports.series import Curve
+from bench.reports.sides import Sides, side
 from bench.testing import Stream, make_run, make_stream_run, make_workload
 
 AXIS = drawing.TimeAxis("time, s", -1.0, 0.0, 10.0)

@@ -104,7 +104,7 @@ def test_a_broken_promise_stands_beside_the_verdict(limit_ms: int, broken: list[
     workload = make_workload(slo=Slo(latency_ns=Nanoseconds(limit_ms * 1_000_000)))
     run = make_run([10.0] * 1000, workload=workload)
     (verdict,) = run_page(summarize(run), run).verdicts
-    assert (verdict.valid, list(verdict.reasons)) == (True, broken)
+    assert (verdict.word, list(verdict.reasons)) == ("VALID", broken)
 
 
 def test_a_run_of_streams_leads_with_its_tokens(made_stream_run: Callable[..., Run]) -> None:

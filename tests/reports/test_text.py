@@ -13,7 +13,7 @@ from bench.analysis.compare import SideComparison
 from bench.analysis.summary import summarize
 from bench.record import Run
 from bench.reports import tables
-from bench.reports.comparison_page import Sides
+from bench.reports.sides import Sides
 from bench.reports.tables import Cell, Page, Table, Verdict
 from bench.reports.text import comparison_text, page_text, run_text
 
@@ -54,7 +54,7 @@ def test_the_report_of_four_sides_reads_exactly_so(made_modes: Callable[..., tup
 @given(LINE, TABLES, st.lists(LINE, max_size=3), st.integers(40, 130))
 def test_no_line_is_longer_than_the_terminal(name: str, table: Table, texts: list[str], width: int) -> None:
     """Names and messages of any length and script wrap; nothing is cut off at the right."""
-    verdict = Verdict(name, False, name, tuple(texts))
+    verdict = Verdict(name, "INVALID", name, tuple(texts))
     page = Page(name, (verdict,), name, (table, table), tuple(texts))
     lines = page_text(page, width).splitlines()
     assert max(map(cell_len, lines)) <= width

@@ -1,31 +1,21 @@
-"""The names of a demo's sides, and its defaults."""
+"""The names of an experiment's sides."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench import words
-from bench.commands.demo import GENERATING, side_names
-from bench.endpoint import Endpoint, PartModel
-from bench.recipes.catalog import BuiltModel
+from bench.commands.demo import GENERATING
+from bench.experiments.names import side_names
 
 
-def live(*asked: str, precisions: tuple[str, ...] = ()) -> list[Endpoint]:
-    """Endpoints for target words, each called by its kind; with models of these precisions."""
+def live(*asked: str, precisions: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """Targets of words, as runs record them, each called by its kind; with models of these precisions."""
     made = []
     for n, text in enumerate(asked):
-        word = words.parse(text)
-        models = (PartModel("made", model(precisions[n])),) if precisions else ()
-        made.append(Endpoint(word, word, word.kind.capitalize(), models=models))
+        model = {"name": "made", "precision": precisions[n]} if precisions else None
+        made.append({"name": words.parse(text).kind.capitalize(), "asked": text, "word": text, "model": model})
     return made
-
-
-def model(precision: str) -> Any:
-    """A built model, of which only the precision is looked at."""
-    stub = BuiltModel.__new__(BuiltModel)
-    object.__setattr__(stub, "precision", precision)
-    return stub
 
 
 @pytest.mark.parametrize(
@@ -50,17 +40,16 @@ def test_sides_are_called_by_what_tells_them_apart(asked: list[str], names: list
 
 def test_where_precisions_differ_every_side_says_its_own() -> None:
     """Int8 on one side against FP32 on the other is the first thing to know."""
-    made = live("flask", "triton?precision=int8", precisions=("fp32", "int8"))
-    assert side_names(made) == ["Flask precision=fp32", "Triton precision=int8"]
-    assert side_names([made[0], replace(made[1], models=(PartModel("made", model("fp32")),))]) == ["Flask", "Triton"]
+    asked = "flask", "triton?precision=int8"
+    assert side_names(live(*asked, precisions=("fp32", "int8"))) == ["Flask precision=fp32", "Triton precision=int8"]
+    assert side_names(live(*asked[:1], "triton", precisions=("fp32", "fp32"))) == ["Flask", "Triton"]
 
 
 def test_the_precisions_of_a_mix_are_told_together() -> None:
     """Of its models, each once."""
-    mixed = [
-        replace(one, models=tuple(PartModel(f"part {n}", model(precision)) for n, precision in enumerate(precisions)))
-        for one, precisions in zip(live("flask", "triton"), (("fp32", "fp32"), ("int8", "fp32")), strict=True)
-    ]
+    mixed = live("flask", "triton")
+    for target, precisions in zip(mixed, (("fp32", "fp32"), ("int8", "fp32")), strict=True):
+        target["parts"] = {f"part {n}": {"model": {"precision": p}} for n, p in enumerate(precisions)}
     assert side_names(mixed) == ["Flask precision=fp32", "Triton precision=int8,fp32"]
 
 
@@ -72,3 +61,14 @@ def test_the_sides_of_a_workload_that_generates_are_told_apart() -> None:
         "Triton batching=dynamic",
         "Triton batching=continuous",
     ]
+
+
+def test_stored_sides_of_one_name_are_told_apart_by_their_folders() -> None:
+    """Two groups of runs of one server: before and after."""
+    names = side_names(live("triton", "triton", "flask"), ("before", "after", "flask"))
+    assert names == ["Triton (before)", "Triton (after)", "Flask"]
+
+
+def test_a_target_that_another_program_recorded_is_called_by_what_it_has() -> None:
+    """Nothing is asked of its words."""
+    assert side_names([{"word": "no word ?="}, {}]) == ["no word ?=", "target"]
