@@ -5,8 +5,8 @@ BENCH := .venv/bin/bench
 EXTRA := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)
 READY := .venv/ready-$(EXTRA)
 
-.PHONY: demo test setup lint verify verify-calibration verify-streams verify-accuracy verify-cost verify-in-process \
-  verify-agreement verify-long-run verify-openai clean
+.PHONY: demo test setup lint verify verify-calibration verify-compare-calibration verify-streams verify-accuracy \
+  verify-cost verify-in-process verify-agreement verify-long-run verify-history verify-compare-live verify-openai clean
 
 demo: setup            ## the five-minute tour: Flask against Triton on ResNet-50
 	$(BENCH) demo
@@ -19,14 +19,17 @@ lint: setup
 	.venv/bin/ruff check bench models tests
 	.venv/bin/mypy
 
-PAGES := calibration streams accuracy cost in-process agreement long-run
+PAGES := calibration compare-calibration streams accuracy cost in-process agreement long-run compare-live history
 
-verify: setup          ## the measured evidence that the docs quote, all pages of it; some 45 minutes on a quiet machine
+verify: setup          ## the measured evidence that the docs quote, all pages of it; some 80 minutes on a quiet machine
 	@failed=; for page in $(PAGES); do $(MAKE) verify-$$page || failed="$$failed $$page"; done; \
 	  test -z "$$failed" || { echo "not held, or not made:$$failed; see above"; exit 1; }
 
 verify-calibration: setup   ## how often intervals hold what they should, on simulated servers
 	.venv/bin/python -m bench.evidence.calibration --output docs/calibration.md
+
+verify-compare-calibration: setup   ## how often a verdict is right, on simulated sides
+	.venv/bin/python -m bench.evidence.verdicts --output docs/compare-calibration.md
 
 verify-streams: setup       ## the times of tokens against a server that knows them
 	.venv/bin/python -m bench.evidence.stream_accuracy --output docs/streaming-accuracy.md
@@ -45,6 +48,12 @@ verify-agreement: setup     ## bench's own client and tritonclient on the same T
 
 verify-long-run: setup      ## ten million requests: memory, and the report of them
 	.venv/bin/python -m bench.evidence.long_run --output docs/long-run.md
+
+verify-compare-live: setup  ## bench compare on real Tritons: one and the same twice, and one with a fifth more to do
+	.venv/bin/python -m bench.evidence.compare_live --output docs/compare-live.md
+
+verify-history: setup       ## how often a run is judged rightly by those before it, and a change of level seen
+	.venv/bin/python -m bench.evidence.history --output docs/history-rates.md
 
 verify-openai: setup   ## openai:// against llama.cpp's own server, which comes from PyPI into an environment of its own
 	.venv/bin/python -m bench.evidence.openai_peer

@@ -14,10 +14,10 @@ import numpy as np
 
 from bench import resources, runner, servers, serving, words
 from bench import workload as workloads
-from bench.analysis import distribution, stats
+from bench.analysis import distribution, effect, stats
+from bench.analysis.effect import Effect
 from bench.analysis.estimate import Estimate
 from bench.analysis.measured import Measured, measure
-from bench.analysis.stats import Interval
 from bench.arrivals import Poisson, Rate
 from bench.clock import SystemClock
 from bench.endpoint import Endpoint
@@ -33,6 +33,7 @@ WORKLOAD = "resnet50"
 RATE_HZ, USERS = 5.0, 32
 QUANTILES = (0.5, 0.99)
 QUANTITIES = ("latency", "service")
+PAIRED = True  # both rounds of a pair have the same schedule
 _NAMES = ("mean", "P50", "P99")
 _COLUMNS = (
     "protocol", "", "", "bench's own", "tritonclient", "difference", "ratio, of pairs", "intervals overlap",
@@ -49,7 +50,7 @@ class Row(NamedTuple):
     name: str
     lean: Estimate
     official: Estimate
-    ratio: Interval | None  # official / lean, of pairs of rounds with the same schedule
+    ratio: Effect | None  # official / lean, of pairs of rounds with the same schedule
 
     def overlap(self) -> bool:
         """Whether both intervals have something in common."""
@@ -116,15 +117,12 @@ def _compared(protocol: str, quantity: str, of: Mapping[str, list[np.ndarray]]) 
     lean, official = (distribution.describe(of[client], QUANTILES) for client in (LEAN, OFFICIAL))
     assert lean.mean is not None
     assert official.mean is not None
-    enough = len(of[LEAN]) >= stats.MIN_ROUNDS
-    ratio = official.mean.value / lean.mean.value
-    errors = [stats.relative_errors(*distribution.sums(of[client])) for client in (LEAN, OFFICIAL)]
-    yield Row(protocol, quantity, "mean", lean.mean, official.mean, stats.around_ratio(ratio, *errors) if enough else None)
-    ordered = distribution.pooled(of[LEAN]), distribution.pooled(of[OFFICIAL])
+    mine, its = (distribution.sums(of[client]) for client in (LEAN, OFFICIAL))
+    yield Row(protocol, quantity, "mean", lean.mean, official.mean, effect.ratio_of_sums(mine, its, PAIRED, stats.ALPHA))
     for n, quantile in enumerate(QUANTILES):
         ours, theirs = lean.quantiles[n].estimate, official.quantiles[n].estimate
         if ours is not None and theirs is not None:
-            between = stats.ratio_of_quantiles(of[LEAN], of[OFFICIAL], ordered, quantile) if enough else None
+            between = effect.ratio_of_quantiles(of[LEAN], of[OFFICIAL], quantile, PAIRED, stats.ALPHA)
             yield Row(protocol, quantity, _NAMES[1 + n], ours, theirs, between)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.analysis import distribution, stats
+from bench.analysis import distribution, effect, stats
 from bench.analysis.quantiles import order_statistic
 from bench.analysis.validity.steady import trend
 from bench.evidence import calibration_streams, page
@@ -25,7 +25,7 @@ ROUNDS = ((6, 120), (12, 120), (10, 1000))  # (rounds, requests in each)
 RUNS = (700, 5_000, 20_000)  # requests
 LONGER = 1.05
 SERVICE_NS = 10_000_000  # the mean service time
-_WARM_UP = 1500  # requests before a queue is taken for stationary
+WARM_UP = 1500  # requests before a queue is taken for stationary
 _TRUTH = (200, 20_000)
 CHANGES = ("trend", "warm_up")  # what a run is said to have that it has not
 _FIRST = ("server and load",)
@@ -73,17 +73,21 @@ def queue(load: float, cv: float) -> Callable[[np.random.Generator, int, int, fl
     """One FIFO server, Poisson arrivals; service exponential (`cv` 1) or lognormal with that coefficient of variation."""
 
     def simulate(rng: np.random.Generator, rounds: int, requests: int, factor: float) -> Rounds:
-        shape = (rounds, requests + _WARM_UP)
+        shape = (rounds, requests + WARM_UP)
         arrivals = np.cumsum(rng.exponential(1 / load, shape), axis=1)
-        service = factor * (rng.exponential(1.0, shape) if cv == 1 else _lognormal(rng, cv, shape))
-        # Lindley's recursion without a loop: a departure is the greatest of "arrival + all service from there on"
-        total = np.cumsum(service, axis=1)
-        before = total - service
-        departures = total + np.maximum.accumulate(arrivals - before, axis=1)
-        start = departures[:, _WARM_UP - 1 : _WARM_UP]
-        return _rounds((departures - arrivals)[:, _WARM_UP:], (departures - start)[:, _WARM_UP:])
+        service = factor * (rng.exponential(1.0, shape) if cv == 1 else lognormal(rng, cv, shape))
+        leave = departures(arrivals, service)
+        start = leave[:, WARM_UP - 1 : WARM_UP]
+        return _rounds((leave - arrivals)[:, WARM_UP:], (leave - start)[:, WARM_UP:])
 
     return simulate
+
+
+def departures(arrivals: np.ndarray, service: np.ndarray) -> np.ndarray:
+    """When each request leaves one FIFO server, both [rounds, requests]."""
+    # Lindley's recursion without a loop: a departure is the greatest of "arrival + all service from there on"
+    total = np.cumsum(service, axis=1)
+    return np.asarray(total + np.maximum.accumulate(arrivals - (total - service), axis=1))
 
 
 def closed(mood: float = 0.0, pauses: float = 0.0) -> Callable[[np.random.Generator, int, int, float], Rounds]:
@@ -95,7 +99,7 @@ def closed(mood: float = 0.0, pauses: float = 0.0) -> Callable[[np.random.Genera
 
     def simulate(rng: np.random.Generator, rounds: int, requests: int, factor: float) -> Rounds:
         shape = (rounds, requests + 3)
-        service = factor * _lognormal(rng, 0.15, shape) * np.where(rng.random(shape) < pauses, 8.0, 1.0)
+        service = factor * lognormal(rng, 0.15, shape) * np.where(rng.random(shape) < pauses, 8.0, 1.0)
         service *= np.exp(mood * rng.standard_normal((rounds, 1)))
         latency = service[:, 3:] + service[:, 2:-1] + service[:, 1:-2] + service[:, :-3]
         return _rounds(latency, np.cumsum(service[:, 3:], axis=1))
@@ -103,7 +107,7 @@ def closed(mood: float = 0.0, pauses: float = 0.0) -> Callable[[np.random.Genera
     return simulate
 
 
-def _lognormal(rng: np.random.Generator, cv: float, shape: tuple[int, int]) -> np.ndarray:
+def lognormal(rng: np.random.Generator, cv: float, shape: tuple[int, int]) -> np.ndarray:
     sigma = math.sqrt(math.log(1 + cv * cv))
     return rng.lognormal(-sigma * sigma / 2, sigma, shape)
 
@@ -179,15 +183,14 @@ def of_changes(scenario: Scenario, factor: float, rounds: int, requests: int, re
     base, new = truth_of(scenario), truth_of(scenario, factor)
     for _ in range(replications):
         sides = [list(scenario.simulate(rng, rounds, requests, f).latency_ns) for f in (1.0, factor)]
-        terms = [distribution.sums(side) for side in sides]
-        ratio = float(terms[1][0].sum() / terms[0][0].sum())
-        errors = [stats.relative_errors(*t) for t in terms]
-        change = stats.around_ratio(ratio, *errors)
-        tally.add("mean", change.low, change.high, new.mean / base.mean)
-        ordered = distribution.pooled(sides[0]), distribution.pooled(sides[1])
+        first, second = map(distribution.sums, sides)
+        mean = effect.ratio_of_sums(first, second, paired=False, alpha=stats.ALPHA)
+        assert mean is not None
+        tally.add("mean", mean.low, mean.high, new.mean / base.mean)
         for at, quantile in enumerate(QUANTILES):
-            interval = stats.ratio_of_quantiles(sides[0], sides[1], ordered, quantile)
-            tally.add(NAMES[1 + at], interval.low, interval.high, new.quantiles[at] / base.quantiles[at])
+            found = effect.ratio_of_quantiles(sides[0], sides[1], quantile, paired=False, alpha=stats.ALPHA)
+            assert found is not None
+            tally.add(NAMES[1 + at], found.low, found.high, new.quantiles[at] / base.quantiles[at])
     return tally
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from bench import endpoint, resources, runner, words
 from bench import workload as workloads
-from bench.analysis import stats
-from bench.analysis.stats import Interval
+from bench.analysis import effect, stats
+from bench.analysis.effect import Effect
 from bench.arrivals import Closed
 from bench.clock import SystemClock
 from bench.errors import RunError
@@ -96,16 +96,14 @@ def _ends(run: Run) -> np.ndarray:
     return np.asarray(ends[(ends > start) & (ends <= end)])
 
 
-def interval(pairs: Sequence[Pair]) -> Interval | None:
-    """The interval of the ratio of all throughputs together, between pairs; None of fewer than three."""
-    if len(pairs) < stats.MIN_ROUNDS:
-        return None
+def interval(pairs: Sequence[Pair]) -> Effect | None:
+    """The ratio of the throughputs of pairs, at the mean, and its interval; None of fewer than three."""
     terms = [
         (np.array([len(ends) - 1.0 for ends in side]), np.array([_length_s(ends) for ends in side]))
         for side in ([p.bare_ns for p in pairs], [p.ours_ns for p in pairs])
     ]
-    bare, ours = (float(counts.sum() / lengths.sum()) for counts, lengths in terms)
-    return stats.around_ratio(ours / bare, *(stats.relative_errors(*t) for t in terms))
+    bare, ours = terms
+    return effect.ratio_of_sums(bare, ours, paired=True, alpha=stats.ALPHA)
 
 
 def held(pairs: Sequence[Pair]) -> bool:
@@ -125,7 +123,7 @@ def report(pairs: Sequence[Pair], seconds: float) -> Iterator[str]:
         f"`{TARGET}` with workload {WORKLOAD} (batches of 1, one user, one reply in ten compared with the reference) against "
         "a process of its own that calls ONNX Runtime over and over with the same session options and the same requests and "
         f"does nothing else; in turn, {seconds:g} s each after {WARMUP_S:g} s of warm-up. Throughput is counted from the first "
-        "end of a run to the last. The interval is of the ratio of both throughputs over all pairs together, between pairs. "
+        "end of a run to the last. The interval is of the mean ratio of pairs. "
         f"Held: the median ratio is at least {LEAST:g}, or the interval contains 1."
     )
     yield from page.prose(
