@@ -43,7 +43,7 @@ def test_the_version_is_one_line(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("frobnicate", "unknown command 'frobnicate'; there are: demo, run, report,"),
+        ("frobnicate", "unknown command 'frobnicate'; there are: demo, run, compare, report,"),
         ("run {w} --target {echo} --frobnicate", "bench run: unrecognized arguments: --frobnicate; see `bench run --help`"),
         ("run {w}", "bench run: the following arguments are required: --target"),
         ("run {w} --target {echo} --dur 1s", "unrecognized arguments: --dur 1s"),
