@@ -55,7 +55,7 @@ def origin(run: Run) -> str:
     told, server = tested(run), table(run.target, "server")
     kind, version = told["target"], plain(told.get("server version", ""))
     if kind == "onnx":
-        return f"{plain(told['backend'])} in bench's own process: it tests the model without a server"
+        return f"in bench's own process, by {plain(told['backend'])}: it tests the model without a server"
     if kind == "echo":
         return "no server: answers in virtual time"
     if not server:

@@ -82,7 +82,7 @@ def test_the_title_names_what_is_under_test_and_not_what_follows_from_it(
         ),
         (
             {"word": "onnx://cpu", "answered_as": {"name": "onnxruntime", "version": "1.32.0"}},
-            "onnxruntime 1.32.0 in bench's own process: it tests the model without a server",
+            "in bench's own process, by onnxruntime 1.32.0: it tests the model without a server",
         ),
         ({"word": "echo://"}, "no server: answers in virtual time"),
     ],
