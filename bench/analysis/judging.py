@@ -91,7 +91,7 @@ def _lacking(metric: Metric, n: int, delta: float, judge_by: Judge) -> Judgement
             )
     if rounds < stats.MIN_ROUNDS:
         why = f"needs {stats.MIN_ROUNDS} rounds of each side, has {rounds}"
-        return Judgement("UNKNOWN", delta, stats.MIN_ROUNDS, why, waits=True)
+        return Judgement("UNKNOWN", delta, why=why, waits=True)
     if (why := next((one.too_short() for one in of if isinstance(one, Tail) and one.too_short()), "")) or not all(
         estimate_of(one.value) for one in of
     ):

@@ -11,6 +11,7 @@ import msgspec
 from bench import endpoint as endpoints
 from bench import environment, recorded, resources, servers, store
 from bench.analysis.rule import Rule
+from bench.analysis.stats import MIN_ROUNDS
 from bench.arrivals import Ramp, Steps, Trace
 from bench.clock import SystemClock
 from bench.commands import compare_flags, crew_flags, live_sides, target_flags
@@ -95,6 +96,12 @@ def prepared(args: argparse.Namespace, name: str | None, found: Sequence[Side]) 
         compare.check_alike(list(stored.values()))
     if len(stored) == len(found):
         return _offline(args, name, found, stored)
+    for n, one in stored.items():
+        if len(one.runs) < MIN_ROUNDS:
+            raise UsageError(
+                f"{found[n]}: {len(one.runs)} stored run{'s' if len(one.runs) > 1 else ''}, each of which is a round: beside a "
+                f"live side a verdict needs {MIN_ROUNDS} at least"
+            )
     workload = _workload(args, name, stored)
     if stored and not args.force:
         compare.check_workload(next(iter(stored.values())), workload)
@@ -173,7 +180,8 @@ def measured(job: Job, root: Path, say: Terminal) -> Measured:
 def _rounds(job: Job, made: Measured, stage: live_sides.LiveSides, say: Terminal) -> bool:
     """Measure and look in turn; False when the user stopped it."""
     looks = job.rule.looks.rounds
-    say(f"{job.workload.name}: up to {looks[-1]} rounds of each side, in turn")
+    most = "" if len(looks) == 1 else "up to "
+    say(f"{job.workload.name}: {most}{looks[-1]} round{'s' if looks[-1] > 1 else ''} of each side, in turn")
 
     def one(turn: Turn) -> Run:
         n = job.measured[turn.side]

@@ -54,7 +54,7 @@ Key = tuple[float, tuple[tuple[int, str], ...]]
 
 def _candidates(judged: Run, root: Path, passed_over: Counter[str], say: Callable[[str], None]) -> Iterator[tuple[Key, Path]]:
     """(what it is sorted by, folder) of each run that is of its history as far as its run.json tells."""
-    at = _order(judged)
+    at, seen = _order(judged), {_which(judged)}
     for folder in store.find_runs(root):
         try:
             header = store.load_header(folder)
@@ -62,12 +62,18 @@ def _candidates(judged: Run, root: Path, passed_over: Counter[str], say: Callabl
         except UsageError as error:
             _damaged(error, passed_over, say)
             continue
-        if header.id == judged.id and header.created == judged.created:
+        if _which(header) in seen:  # the judged run itself, or a copy of one
             continue
+        seen.add(_which(header))
         if why := _passed_over(header, judged, key < at):
             passed_over[why] += 1
         else:
             yield key, folder
+
+
+def _which(run: Run) -> tuple[str, str, tuple[int, int]]:
+    """What a run shares with its copies alone."""
+    return run.id, run.created, run.window_ns
 
 
 def _passed_over(header: Run, judged: Run, earlier: bool) -> str:

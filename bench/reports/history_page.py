@@ -7,7 +7,7 @@ from typing import Any
 from bench.analysis.estimate import Estimate
 from bench.analysis.history import ERROR, MIN_RUNS, History, Metric, Step
 from bench.analysis.judging import estimate_of
-from bench.reports import compared, data, facts, html, run_page, tables
+from bench.reports import compared, data, facts, html, run_page, tables, verdicts
 from bench.reports.html import el, figure
 from bench.reports.tables import Cell, Page, Table, Verdict
 
@@ -97,11 +97,11 @@ def _word(word: Any) -> Cell:
 def _note(history: History) -> str:
     if not any(metric.change for metric in history.metrics):
         return ""
-    deltas = ", ".join(f"{compared.name(m.name)} ±{100 * m.judgement.delta:.3g}%" for m in history.metrics)
+    deltas = ", ".join(f"{compared.name(m.name)} {verdicts.matters(m.name, m.judgement.delta)}" for m in history.metrics)
     confidence = 100 * (1 - ERROR / len(history.metrics))
     return (
         f"SAME: the interval lies within what does not matter ({deltas}); "
-        "WORSE, BETTER: on one side of no change, not in that. "
+        "WORSE, BETTER: on one side of no change. "
         f"The interval is one of {confidence:.3g}% for a single run more of those that scatter as the runs before it, "
         "of which the mean is geometric."
     )

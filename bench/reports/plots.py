@@ -137,13 +137,16 @@ class Span(NamedTuple):
 
 
 def intervals(spans: Sequence[Span]) -> str:
-    """Each span on a line of its own, over the stretch that does not matter; what is wider than the plot has no end on it."""
+    """Each span on a line of its own, over the stretch that does not matter; what is wider than the plot ends in an arrow."""
     limit = max((1.6 * max(map(abs, (*s.delta, s.value))) for s in spans), default=1.0)
     with canvas(height=0.65 + 0.34 * max(len(spans), 1)) as figure:
         axes = figure.axes[0]
         for n, s in enumerate(spans):
             axes.barh(n, s.delta[1] - s.delta[0], left=s.delta[0], height=0.72, color=COLOURS["grid"], zorder=1)
             axes.plot([max(s.low, -limit), min(s.high, limit)], [n, n], color=s.colour, linewidth=2.2, zorder=3)
+            for end, marker in ((s.low, "<"), (s.high, ">")):
+                if abs(end) > limit:  # it goes on
+                    axes.plot([math.copysign(limit, end)], [n], marker, color=s.colour, markersize=7, zorder=4, clip_on=False)
             axes.plot([s.value], [n], "o", color=s.colour, markersize=5.5, zorder=4)
         axes.axvline(0, color=MUTED, linewidth=1, zorder=2)
         axes.set_yticks(range(len(spans)), [label_text(s.name) for s in spans])

@@ -92,7 +92,7 @@ def lacks(metric: str, judgement: Judgement) -> str:
     rounds = "" if judgement.needed is None else f"some {judgement.needed:,} rounds of each side, in all, would decide"
     if judgement.why:
         return f"{judgement.why}: {rounds}"
-    said = f"its interval is neither within {_matters(metric, judgement.delta)} nor on one side of no change"
+    said = f"its interval is neither within {matters(metric, judgement.delta)} nor on one side of no change"
     return f"{said}; {rounds} at this noise" if rounds else f"{said}, and no number of rounds in sight would decide"
 
 
@@ -102,7 +102,13 @@ def table(comparison: SideComparison, names: tuple[str, str], n: int, columns: t
     found = comparison.agreement[n - 1] if len(comparison.agreement) >= n else None
     if found is not None and (found.compared or found.why):
         rows.append(_answers(found))
-    return Table("In short", ("", *names, "change", "verdict"), tuple(rows), note(comparison), ("", *columns, "", ""))
+    return Table(
+        f"{names[1]} against {names[0]}",
+        ("", *names, "change", "verdict"),
+        tuple(rows),
+        note(comparison),
+        ("", *columns, "", ""),
+    )
 
 
 def note(comparison: SideComparison) -> str:
@@ -112,7 +118,7 @@ def note(comparison: SideComparison) -> str:
     if rule is None or not intervals:
         return ""
     deltas = ", ".join(
-        f"{_short(row.metric)} {_matters(row.metric, row.judged[0].delta)}" for row in comparison.rows if row.judged
+        f"{_short(row.metric)} {matters(row.metric, row.judged[0].delta)}" for row in comparison.rows if row.judged
     )
     looks = rule.looks.rounds
     when = f"looks after {', '.join(map(str, looks))} rounds" if len(looks) > 1 else "one look"
@@ -155,7 +161,7 @@ def _answers(found: Agreement) -> tuple[Cell, ...]:
     )
 
 
-def _matters(metric: str, delta: float) -> str:
+def matters(metric: str, delta: float) -> str:
     """How far a metric may be off without its mattering."""
     return f"±{100 * delta:.3g} pp" if metric == GATES[ERRORS].metric else f"±{_percent(delta)}"
 

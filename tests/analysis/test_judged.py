@@ -93,7 +93,7 @@ def test_a_p99_of_rounds_that_have_none_of_their_own_is_unknown() -> None:
 def test_two_rounds_decide_nothing() -> None:
     """Named, with what it takes."""
     mean = judged(compare_sides(rounds(2), rounds(2), rule=RULE))["mean latency"]
-    assert (mean.verdict, mean.why, mean.needed) == ("UNKNOWN", "needs 3 rounds of each side, has 2", 3)
+    assert (mean.verdict, mean.why, mean.needed) == ("UNKNOWN", "needs 3 rounds of each side, has 2", None)
 
 
 def test_what_an_invalid_side_spoils_has_no_verdict_but_its_failures_do() -> None:

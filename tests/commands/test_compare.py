@@ -198,6 +198,16 @@ def test_a_live_side_with_another_load_than_the_stored_runs_is_refused_before_it
     assert not list(tmp_path.iterdir())
 
 
+def test_a_live_side_is_not_measured_beside_stored_runs_that_are_too_few(
+    bench: Bench, stored: dict[str, Path], tmp_path: Path
+) -> None:
+    """However many rounds there were of it, one stored run decides nothing."""
+    said = bench("compare", only_of(stored["old"]), ECHO, "--output", tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert "1 stored run, each of which is a round: beside a live side a verdict needs 3 at least" in said.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_stored_side_may_have_more_rounds_than_the_live_one_needs(bench: Bench, compare: Bench, tmp_path: Path) -> None:
     """Seven against five: what is decided is decided, and the exit code says so."""
     compare(ECHO, ECHO, "--rounds", 7)

@@ -1,5 +1,6 @@
 """The stored runs that a run is held to."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ def test_a_copy_of_the_run_is_none_of_its_history_and_another_of_its_name_is(sto
     stored(run(2, id="run-9"))
     made = history.before(run(9), tmp_path / "results", 20, lambda text: None)
     assert [point.run.created[:10] for point in made.points] == ["2026-01-02"]
+
+
+def test_copies_of_a_run_count_once(stored: Store, tmp_path: Path) -> None:
+    """Somebody has put some runs aside: a level is none the better known for that."""
+    for day in (2, 3):
+        shutil.copytree(stored(run(day)), tmp_path / "results" / "aside" / f"run-{day}")
+    assert found(run(9), tmp_path / "results")[0] == ["run-2", "run-3"]
 
 
 def test_moments_are_compared_and_not_their_texts(stored: Store, tmp_path: Path) -> None:
