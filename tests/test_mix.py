@@ -61,6 +61,13 @@ def test_each_round_of_an_experiment_sends_the_same_requests_in_an_order_of_its_
     assert len(set(orders)) == 3
 
 
+def test_each_round_of_a_mix_has_its_parts_in_an_order_of_its_own() -> None:
+    """Three to one, shuffled anew."""
+    plain = mixed([(3, 5), (1, 5)])
+    orders = [tuple(order(replace(plain, round=n), range(period(plain)))) for n in (0, 1, 2)]
+    assert len(set(orders)) == 3
+
+
 @given(PARTS, SEEDS, st.integers(1, 20))
 @settings(max_examples=20)
 def test_a_round_of_a_mix_has_all_its_shares_and_requests_in_an_order_of_its_own(

@@ -160,3 +160,12 @@ def test_failures_in_bursts_are_worth_fewer_requests_on_both_sides() -> None:
     bursts, evenly = np.array([10.0, 10.0, 10.0] + [0.0] * 7), np.full(10, 3.0)
     assert of(effect.difference_of_rates(nothing, total, bursts, total, True, 0.05)).low < 0
     assert of(effect.difference_of_rates(nothing, total, evenly, total, True, 0.05)).low > 0
+
+
+def test_the_longer_round_of_a_pair_is_cut_to_the_other() -> None:
+    """Latencies that rise alike have the same P99 as far as both go; what only one has says nothing of the other."""
+    long, short = np.arange(1, 401) * 1000, np.arange(1, 201) * 1000
+    base, new = [long, short, long, short], [short, short, short, long]
+    found = effect.ratio_of_quantiles(base, new, 0.99, paired=True, alpha=0.05)
+    assert found is not None
+    assert (found.value, found.low, found.high) == (pytest.approx(1.0), pytest.approx(1.0), pytest.approx(1.0))

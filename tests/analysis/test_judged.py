@@ -65,6 +65,14 @@ def test_a_verdict_uses_the_interval_of_its_look() -> None:
     assert early.changes[0].confidence > row.changes[0].confidence
 
 
+def test_the_side_with_fewer_rounds_says_which_look_it_is() -> None:
+    """Five stored runs against twenty are as good as five."""
+    few, many = ([make_run([10.0, 12.0] * 50, workload=make_workload()) for _ in range(n)] for n in (5, 20))
+    change = compare_sides(few, many, rule=RULE).rows[0].changes[0]
+    assert change is not None
+    assert change.confidence == pytest.approx(1 - RULE.looks.alpha(5))
+
+
 def test_an_unknown_says_how_many_rounds_would_decide() -> None:
     """Rounds that scatter by 20 % about no change."""
     mean = judged(compare_sides(rounds(5), rounds(5, factor=1.001, scatter=0.2), rule=RULE))["mean latency"]
@@ -103,7 +111,9 @@ def test_what_an_invalid_side_spoils_has_no_verdict_but_its_failures_do() -> Non
     assert (found["mean latency"].verdict, found["mean latency"].why) == ("UNKNOWN", "INVALID: errors")
     assert not found["mean latency"].waits
     assert found["error rate"].verdict == "WORSE"
-    assert judged(compare_sides(bad, rounds(), rule=RULE))["error rate"].verdict == "BETTER"
+    turned = judged(compare_sides(bad, rounds(), rule=RULE))
+    assert turned["error rate"].verdict == "BETTER"
+    assert (turned["mean latency"].verdict, turned["mean latency"].why) == ("UNKNOWN", "INVALID: errors")
 
 
 def test_a_side_without_rounds_is_unknown_in_all() -> None:

@@ -16,6 +16,7 @@ from bench.commands.live_sides import LiveSides
 from bench.errors import RunError
 from bench.load.inline import InlineLoad
 from bench.record import Event
+from bench.testing import FakeClock
 
 Bench = Callable[..., Any]
 ECHO, SLOWER, FAILING = "echo://?service=5ms", "echo://?service=6ms", "echo://?service=5ms,fail=20"
@@ -148,6 +149,7 @@ def test_three_sides_are_all_held_to_the_first(compare: Bench) -> None:
     """One the same, one slower: WORSE as a whole."""
     said = compare(ECHO, ECHO, SLOWER, "--rounds", 3, "--json")
     assert said.code == 1
+    assert json.loads(said.out)["rule"]["gated"] == 6  # the error is shared by three metrics of two sides
     assert [side["name"] for side in json.loads(said.out)["sides"]] == [
         "echo service=5ms (1)",
         "echo service=5ms (2)",
@@ -327,6 +329,34 @@ def test_a_side_that_died_leaves_the_finished_rounds(
     assert "3 pairs of rounds" in said.out
     assert "round 4 is left out: another side has no round of this number" in said.out.replace("\n    ", " ")
     assert bench("report", only(tmp_path)).out == said.out
+
+
+def test_of_a_comparison_whose_servers_do_not_start_nothing_is_left(
+    compare: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No folder that would look like one without rounds."""
+
+    def dies(self: InlineLoad, plan: Any) -> Any:
+        raise RunError("nothing answers")
+
+    monkeypatch.setattr(InlineLoad, "prepare", dies)
+    said = compare(ECHO, SLOWER)
+    assert (said.code, said.out) == (3, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_there_is_a_pause_before_each_round(compare: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it is asked to be."""
+    pauses: list[int] = []
+    original = FakeClock.sleep_until
+
+    def noted(self: FakeClock, t_ns: int) -> None:
+        pauses.append(t_ns - self.now_ns())
+        original(self, t_ns)
+
+    monkeypatch.setattr(FakeClock, "sleep_until", noted)
+    compare(ECHO, ECHO, "--rounds", 3, "--cooldown", "123ms")
+    assert pauses.count(123_000_000) == 6
 
 
 def test_a_comparison_that_is_stopped_shows_what_it_has(compare: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,19 @@ def test_what_the_first_side_answers_now_so_now_so_is_not_compared() -> None:
     assert agreement_of(workload, [steady, steady], [varying]).judged().verdict == "WORSE"
 
 
+def test_the_first_sides_earliest_answer_is_what_others_are_held_to() -> None:
+    """Its rounds are alike within 1 %, and another that is 1.2 % from the earliest is not."""
+    workload = make_workload(check=Check(tolerance=0.01))
+    base = [numbers(1.0, 100.0), numbers(1.0, 100.5)]
+    assert agreement_of(workload, base, [numbers(1.0, 101.2)]).judged().verdict == "WORSE"
+
+
+def test_the_greatest_difference_of_all_requests_counts() -> None:
+    """Also where a later request differs less."""
+    first, other = ({n: {"y": np.array([value, 100.0])} for n, value in enumerate(of)} for of in ((1.0, 1.0), (9.0, 2.0)))
+    assert agreement_of(make_workload(), [first], [other]).differences[0].greatest == pytest.approx(0.08)
+
+
 def test_answers_with_other_outputs_say_so() -> None:
     """A new version that calls its output otherwise is told, not passed over; a side that speaks in text is another matter."""
     workload = make_workload()
