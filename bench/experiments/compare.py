@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.experiments import folder
 from bench.experiments.agreement import agreements
 from bench.experiments.folder import Experiment
-from bench.experiments.names import side_names
+from bench.experiments.names import ends, side_names
 from bench.record import Run
 from bench.reports import under_test
 from bench.reports.sides import Sides, side
@@ -82,4 +82,4 @@ def _names(experiment: Experiment, rounds: Sequence[Rounds]) -> list[str]:
     sides = experiment.sides
     targets = [one.runs[0].target if one.runs else {"name": s.name} for one, s in zip(rounds, sides, strict=True)]
     stored = any(Path(s.folder).is_absolute() for s in sides)
-    return side_names(targets, [Path(s.folder).name for s in sides] if stored else ())
+    return side_names(targets, ends([Path(s.folder) for s in sides]) if stored else ())

@@ -1,6 +1,7 @@
 """What the sides of an experiment are called."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import words
@@ -26,6 +27,16 @@ def side_names(targets: Sequence[Mapping[str, Any]], labels: Sequence[str] = ())
     same = [made.count(name) > 1 for name in made]
     numbers = [str(made[: n + 1].count(name)) for n, name in enumerate(made)]
     return [f"{name} ({label})" if twice else name for name, label, twice in zip(made, labels or numbers, same, strict=True)]
+
+
+def ends(paths: Sequence[Path]) -> list[str]:
+    """The ends of paths, as long as it takes to tell them apart."""
+    longest = max((len(path.parts) for path in paths), default=1)
+    for parts in range(1, longest + 1):
+        found = ["/".join(path.parts[-parts:]) for path in paths]
+        if len(set(found)) == len(set(paths)):
+            return found
+    return [str(path) for path in paths]
 
 
 def _name(target: Mapping[str, Any]) -> str:

@@ -62,7 +62,6 @@ def _all_warnings(comparison: SideComparison, sides: Sides) -> Iterator[str]:
     if comparison.rule is not None:
         names = [tables.plain(one.name) for one in sides]
         yield from (f"not alike: {line}" for line in under_test.lines(comparison.differing.not_alike))
-        yield from verdicts.not_in_turn(comparison, names)
         yield from verdicts.varying(comparison, names)
         yield from under_test.lines(comparison.differing.noted)
     for one, reasons in zip(sides, left_out, strict=True):

@@ -11,6 +11,11 @@ from bench.reports import compared, tables, under_test
 from bench.reports.tables import Cell, Table, Tone, Verdict
 
 ANSWERS = "answers"
+NOT_IN_TURN = (
+    "not measured in turn with the first side but one after the other: what differs between two sessions (other work on the "
+    "machine, its heat, what was started anew) counts as a difference, and only sides that are measured in turn tell it from "
+    "what is under test"
+)
 _TONES: dict[str, Tone] = {"WORSE": "worse", "BETTER": "better", "SAME": "better", "UNKNOWN": "muted"}
 
 
@@ -36,17 +41,6 @@ def named(comparison: SideComparison, n: int) -> Iterator[tuple[str, Judgement]]
     judgements = iter(comparison.judgements(n))
     yield from ((row.metric, next(judgements)) for row in comparison.rows if row.judged)
     yield from ((ANSWERS, judgement) for judgement in judgements)
-
-
-def not_in_turn(comparison: SideComparison, names: Sequence[str]) -> Iterator[str]:
-    """A warning for each side that was measured before, or after, all of the first."""
-    for name, is_apart in zip(names[1:], comparison.apart, strict=False):
-        if is_apart:
-            yield (
-                f"{name} and {names[0]} were not measured in turn but one after the other: what differs between two sessions "
-                "(other work on the machine, its heat, what was started anew) counts as a difference; only sides that are "
-                "measured in turn tell it from what is under test"
-            )
 
 
 def varying(comparison: SideComparison, names: Sequence[str]) -> Iterator[str]:
@@ -77,7 +71,9 @@ def banner(comparison: SideComparison, name: str, n: int) -> Verdict:
     """What the verdicts on side `n`, which is called `name`, come to, and what each UNKNOWN lacks."""
     found = list(named(comparison, n))
     said = ", ".join(f"{_short(metric)} {judgement.verdict}" for metric, judgement in found)
-    reasons = (f"{_short(metric)} is not known: {lacks(metric, j)}" for metric, j in found if j.verdict == "UNKNOWN")
+    reasons = [f"{_short(metric)} is not known: {lacks(metric, j)}" for metric, j in found if j.verdict == "UNKNOWN"]
+    if any(comparison.apart[n - 1 : n]):
+        reasons.append(NOT_IN_TURN)
     return Verdict(name, worst([judgement for _, judgement in found]), said, tuple(reasons))
 
 

@@ -184,7 +184,7 @@ def test_sides_of_two_sessions_are_not_told_from_the_sessions(bench: Bench, stor
     for path in later.rglob("run.json"):
         path.write_text(path.read_text().replace("2026-01-01", "2026-02-01"))
     said = bench("compare", stored["old"], later, "--output", tmp_path / "results")
-    assert "were not measured in turn but one after the other" in said.out.replace("\n    ", " ")
+    assert "\n  - not measured in turn with the first side but one after the other" in said.out.replace("\n    ", " ")
     assert "if nothing but what is under test" in said.out.replace("\n", " ")
     together = bench("compare", stored["old"], stored["again"], "--output", tmp_path / "results")
     assert "in turn" not in together.out

@@ -1,12 +1,13 @@
 """The names of an experiment's sides."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import words
 from bench.commands.demo import GENERATING
-from bench.experiments.names import side_names
+from bench.experiments.names import ends, side_names
 
 
 def live(*asked: str, precisions: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -72,3 +73,11 @@ def test_stored_sides_of_one_name_are_told_apart_by_their_folders() -> None:
 def test_a_target_that_another_program_recorded_is_called_by_what_it_has() -> None:
     """Nothing is asked of its words."""
     assert side_names([{"word": "no word ?="}, {}]) == ["no word ?=", "target"]
+
+
+def test_folders_are_told_apart_by_their_ends() -> None:
+    """As much of them as it takes; one and the same twice is not told apart."""
+    assert ends([Path("a/before"), Path("a/after")]) == ["before", "after"]
+    assert ends([Path("x/1/side"), Path("x/2/side")]) == ["1/side", "2/side"]
+    assert ends([Path("x/side"), Path("x/side")]) == ["side", "side"]
+    assert ends([Path("side"), Path("x/side")]) == ["side", "x/side"]
