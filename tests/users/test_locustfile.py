@@ -196,7 +196,8 @@ def test_ctrl_c_before_the_end_makes_a_partial_run_of_all_processes(locust: Call
     assert run.status == "partial"
     assert set(run.records["worker"]) == {0, 1}
     assert [worker["worker"] for worker in run.load["workers"]] == [0, 1]
-    assert run.load["sent"] == len(run.records)
+    assert run.load["sent"] - run.load["unsent"] == len(run.records)
+    assert run.load["unsent"] <= 4  # a user has one request under way at the most when it is stopped
     assert "workers_lost" not in run.load
     left = {path.name for path in made.folders()[0].iterdir() if not path.name.startswith("samples")}
     assert left == {"answers.arrow", "events.jsonl", "requests.parquet", "run.json"}
